@@ -1,1 +1,104 @@
-def configure_ner_scorer(): ...
+"""Predicted entities against the reference: spaCy's scores and seqeval's in one."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
+from spacy.scorer import PRFScore, get_ner_prf
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from .labels import OUTSIDE, spans_from_tags, tags_from_spans
+
+Paths = Sequence[Sequence[str]]
+Scorer = Callable[..., dict[str, Any]]
+
+
+def shared_boundaries(gold: Doc, predicted: Doc) -> list[int]:
+    """The characters at which a token of either tokenisation starts."""
+    return sorted({token.idx for doc in (gold, predicted) for token in doc})
+
+
+def tag_sequence(doc: Doc, boundaries: list[int]) -> list[str]:
+    """A doc's entities as BIO tags of the units between boundaries.
+
+    Example: an entity "New York" in boundaries [0, 4, 9] of "New York is"
+        -> ["B-LOC", "I-LOC", "O"]
+    """
+    place = {char_i: unit_i for unit_i, char_i in enumerate(boundaries)}
+    spans = []
+    for ent in doc.ents:
+        end = bisect_left(boundaries, ent.end_char)
+        spans.append((place[ent.start_char], end, ent.label_))
+    return tags_from_spans(len(boundaries), spans, [])
+
+
+def seqeval_scores(gold: Paths, predicted: Paths) -> dict[str, Any]:
+    """seqeval (Nakayama 2018) in its default mode: micro average over entities.
+
+    RETURNS: seqeval_p, _r, _f, _accuracy (over tokens) and _per_type; None where there
+    is no entity to count.
+    """
+    from seqeval.metrics import accuracy_score, classification_report
+
+    report = {}
+    if any(tag != OUTSIDE for path in [*gold, *predicted] for tag in path):
+        report = classification_report(
+            gold, predicted, output_dict=True, zero_division=0
+        )
+    micro = report.pop("micro avg", {})
+    per_type = {kind: row for kind, row in report.items() if not kind.endswith(" avg")}
+    names = {"p": "precision", "r": "recall", "f": "f1-score", "support": "support"}
+    return {
+        **{f"seqeval_{key}": micro.get(names[key]) for key in "prf"},
+        "seqeval_accuracy": accuracy_score(gold, predicted) if any(gold) else None,
+        "seqeval_per_type": {
+            kind: {key: row[name] for key, name in names.items()}
+            for kind, row in per_type.items()
+        },
+    }
+
+
+def group_scores(
+    gold: Paths, predicted: Paths, old_types: Collection[str]
+) -> dict[str, float | None]:
+    """Precision, recall and F1 over the checkpoint's types and over all others.
+
+    Micro average over entities; None where neither side has one.
+    """
+    counts = {"old": PRFScore(), "new": PRFScore()}
+    for gold_path, predicted_path in zip(gold, predicted, strict=True):
+        spans = set(spans_from_tags(gold_path)), set(spans_from_tags(predicted_path))
+        old = [{span for span in side if span[2] in old_types} for side in spans]
+        counts["old"].score_set(old[1], old[0])
+        counts["new"].score_set(spans[1] - old[1], spans[0] - old[0])
+    scores: dict[str, float | None] = {}
+    for group, prf in counts.items():
+        for key, value in (("p", "precision"), ("r", "recall"), ("f", "fscore")):
+            scores[f"ents_{group}_{key}"] = getattr(prf, value) if len(prf) else None
+    return scores
+
+
+def score_ner(
+    examples: Iterable[Example], *, old_types: Collection[str] = (), **kwargs
+) -> dict[str, Any]:
+    """spaCy's ents_p, _r, _f and _per_type, seqeval's scores, old and new types.
+
+    seqeval sees tags. Where the two tokenisations differ, both sides are cut at each
+    other's boundaries first. A doc without any gold annotation is not scored.
+    """
+    examples = [eg for eg in examples if eg.reference.has_annotation("ENT_IOB")]
+    boundaries = [shared_boundaries(eg.reference, eg.predicted) for eg in examples]
+    pairs = list(zip(examples, boundaries, strict=True))
+    gold = [tag_sequence(eg.reference, cuts) for eg, cuts in pairs]
+    predicted = [tag_sequence(eg.predicted, cuts) for eg, cuts in pairs]
+    return {
+        **get_ner_prf(examples),
+        **group_scores(gold, predicted, old_types),
+        **seqeval_scores(gold, predicted),
+    }
+
+
+def configure_ner_scorer() -> Scorer:
+    """`retainer.ner_scorer.v1`"""
+    return score_ner

@@ -1,0 +1,229 @@
+"""A HuggingFace token-classification checkpoint: load, extend its head, freeze, save.
+
+Nothing here knows of spaCy or Thinc.
+"""
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from .errors import UserError
+from .labels import check_tags
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+# Their BPE writes a word's leading space into its pieces: pre-split words need one.
+SPACE_PREFIXED = {"roberta", "longformer", "bart", "gpt2", "deberta", "bloom"}
+# A new row's logit is the mean of the old logits, less this: it never is the greatest.
+MARGIN = 1.0
+
+
+def tags_of(config: "PretrainedConfig") -> list[str]:
+    return [config.id2label[i] for i in range(len(config.id2label))]
+
+
+def _locate(name: str) -> dict[str, bool]:
+    """Tell a folder from a hub id, and refuse what can be neither."""
+    path = Path(name)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(
+                f"A HuggingFace checkpoint was expected in the folder '{name}', but it "
+                "has no config.json. Give the folder that `save_pretrained` wrote."
+            )
+        return {"local_files_only": True}
+    if path.exists() or name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise UserError(
+            f"A checkpoint folder or a hub id was expected, but '{name}' is not a "
+            "folder. Check `paths.base`, or the `name` of the model."
+        )
+    return {}
+
+
+def load_config(name: str, revision: str | None) -> "PretrainedConfig":
+    """The checkpoint's configuration alone, its tags checked."""
+    from transformers import AutoConfig
+
+    where = _locate(name)
+    try:
+        config = AutoConfig.from_pretrained(
+            name, revision=revision, trust_remote_code=False, **where
+        )
+    except (OSError, ValueError) as error:
+        raise _unreadable(name, error) from error
+    if not any("TokenClassification" in a for a in config.architectures or []):
+        raise UserError(
+            "A checkpoint with a token-classification head was expected, but "
+            f"'{name}' is {config.architectures or 'of no stated architecture'}. "
+            "Fine-tune it for NER first, or give a checkpoint that is."
+        )
+    check_tags(tags_of(config), f"the checkpoint '{name}'")
+    return config
+
+
+def load_checkpoint(
+    name: str, revision: str | None = None
+) -> tuple["PreTrainedModel", "PreTrainedTokenizerFast"]:
+    """Weights in float32, and the fast tokenizer. A folder needs no network."""
+    from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+    config = load_config(name, revision)
+    options = {"revision": revision, "trust_remote_code": False, **_locate(name)}
+    spaced = config.model_type in SPACE_PREFIXED
+    try:
+        module, info = AutoModelForTokenClassification.from_pretrained(
+            name,
+            config=config,
+            torch_dtype=torch.float32,
+            output_loading_info=True,
+            **options,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(
+            name,
+            use_fast=True,
+            **({"add_prefix_space": True} if spaced else {}),
+            **options,
+        )
+    except (OSError, ValueError) as error:
+        raise _unreadable(name, error) from error
+    if info["missing_keys"]:
+        raise UserError(
+            f"Weights of a token classifier were expected in '{name}', but "
+            f"{', '.join(sorted(info['missing_keys']))} is missing. Give the "
+            "checkpoint as it was fine-tuned, not its encoder alone."
+        )
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"A fast tokenizer (tokenizer.json) was expected in '{name}', but "
+            f"{type(tokenizer).__name__} is not one. Convert it with transformers."
+        )
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
+    return module.eval(), tokenizer
+
+
+def _unreadable(name: str, error: Exception) -> UserError:
+    return UserError(
+        f"A HuggingFace checkpoint was expected at '{name}', but it cannot be read: "
+        f"{str(error).splitlines()[0]} Give a folder, or a hub id and a network."
+    )
+
+
+def longest_window(
+    config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerFast"
+) -> int:
+    """How many pieces the checkpoint can read at once, special pieces included."""
+    positions = getattr(config, "max_position_embeddings", None) or 512
+    if "roberta" in config.model_type or config.model_type == "camembert":
+        positions -= config.pad_token_id + 1  # positions start behind the padding's
+    return min(positions, tokenizer.model_max_length)
+
+
+def find_head(module: "PreTrainedModel") -> tuple[nn.Module, str]:
+    """The linear layer from hidden vectors to tags: its parent and its name."""
+    for name, child in module.named_children():
+        if child is module.base_model:
+            continue
+        for inner, layer in [("", child), *child.named_modules()]:
+            if not isinstance(layer, nn.Linear):
+                continue
+            if layer.out_features == module.config.num_labels:
+                path = ".".join(part for part in (name, inner) if part)
+                parent, _, leaf = path.rpartition(".")
+                return module.get_submodule(parent), leaf
+    raise UserError(
+        f"One linear layer to {module.config.num_labels} tags was expected behind the "
+        f"encoder of {type(module).__name__}, but there is none."
+    )
+
+
+def extend_head(module: "PreTrainedModel", tags: Sequence[str], rows: str) -> None:
+    """Give the head a row for each further tag. Old rows are copied bit for bit.
+
+    tags: the old ones in their order, then the new. rows: how new rows start,
+        mean: w = mean of the old w, b = mean of the old b - 1. A mean of logits is
+            never above their maximum, so no prediction changes, whatever the text.
+        random: w ~ N(0, initializer_range), b = 0, as HuggingFace makes a new head.
+    """
+    parent, leaf = find_head(module)
+    old = getattr(parent, leaf)
+    head = nn.Linear(old.in_features, len(tags), bias=True).to(old.weight.device)
+    with torch.no_grad():
+        if rows == "random":
+            _start_fresh(head, module)
+        else:
+            head.weight[:] = old.weight.mean(dim=0)
+            head.bias[:] = (0.0 if old.bias is None else old.bias.mean()) - MARGIN
+        n_old = old.out_features
+        head.weight[:n_old] = old.weight
+        head.bias[:n_old] = 0.0 if old.bias is None else old.bias
+    _put_head(module, head, tags)
+
+
+def replace_head(module: "PreTrainedModel", tags: Sequence[str]) -> None:
+    """Throw the head away for a random one, as the usual fine-tuning recipe does."""
+    parent, leaf = find_head(module)
+    old = getattr(parent, leaf)
+    head = nn.Linear(old.in_features, len(tags)).to(old.weight.device)
+    with torch.no_grad():
+        _start_fresh(head, module)
+    _put_head(module, head, tags)
+
+
+def _start_fresh(head: nn.Linear, module: "PreTrainedModel") -> None:
+    head.weight.normal_(0.0, getattr(module.config, "initializer_range", 0.02))
+    head.bias.zero_()
+
+
+def _put_head(module: "PreTrainedModel", head: nn.Linear, tags: Sequence[str]) -> None:
+    parent, leaf = find_head(module)
+    setattr(parent, leaf, head)
+    module.config.id2label = dict(enumerate(tags))
+    module.config.label2id = {tag: i for i, tag in enumerate(tags)}
+    module.config.num_labels = module.num_labels = len(tags)
+
+
+def freeze(module: "PreTrainedModel", names: Iterable[str]) -> None:
+    """Keep modules of the encoder as they are. A name means that module exactly:
+    `encoder.layer.1` is not `encoder.layer.10`."""
+    encoder = module.base_model
+    known = dict(encoder.named_modules())
+    for name in names:
+        if not name or name not in known:
+            there = [n for n in known if n and (n.count(".") < 1 or n[-1].isdigit())]
+            raise UserError(
+                f"A module of {type(encoder).__name__} was expected in `freeze`, but "
+                f"'{name}' matches none. There are: {', '.join(there)}."
+            )
+        known[name].requires_grad_(False)
+
+
+def save_checkpoint(
+    module: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", path: Path
+) -> None:
+    """Write a HuggingFace folder: config.json, model.safetensors, tokenizer files."""
+    module.save_pretrained(path, safe_serialization=True)
+    tokenizer.save_pretrained(path)
+
+
+def checkpoint_to_files(
+    module: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast"
+) -> dict[str, bytes]:
+    """The files of `save_checkpoint` by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(module, tokenizer, Path(folder))
+        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+
+
+def checkpoint_from_files(
+    files: dict[str, bytes],
+) -> tuple["PreTrainedModel", "PreTrainedTokenizerFast"]:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / Path(name).name).write_bytes(content)
+        return load_checkpoint(folder)

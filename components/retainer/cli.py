@@ -1,0 +1,28 @@
+"""What every script does around its one function: options in, user's mistakes out."""
+
+import logging
+import sys
+from collections.abc import Callable
+
+import typer
+from wasabi import Printer
+
+from .errors import UserError
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a typed function as a command line. A `UserError` is a message and status 1.
+
+    What the package logs from INFO up goes to stderr, as spaCy's own messages do.
+    """
+    logger = logging.getLogger(__package__)
+    logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    try:
+        app()
+    except UserError as error:
+        message = Printer(no_print=True).fail(error.title, error.desc)
+        print(message, file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,115 @@
+"""The torch side of a Thinc model: device, precision, optimizer step, bytes."""
+
+from typing import Any
+
+import srsly
+import torch
+from thinc.api import Optimizer, PyTorchShim
+
+from . import checkpoint
+from .errors import UserError
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA, else MPS, else CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware itself multiplies bfloat16."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+class CheckpointShim(PyTorchShim):
+    """Holds the module and its tokenizer, both None until loaded.
+
+    In place of PyTorchShim's: autocast on any device, weights that are steered by a
+    Thinc optimizer but stepped by torch's fused AdamW, and safetensors, no pickle.
+    """
+
+    def __init__(self, *, device: str, precision: str):
+        super().__init__(None, device=pick_device(device))
+        self.tokenizer: Any = None
+        self._place = pick_device(device)
+        is_half = precision == "auto" and has_bfloat16(self._place)
+        self._autocast = {
+            "device_type": self._place.type,
+            "dtype": torch.bfloat16,
+            "enabled": is_half or precision == "bfloat16",
+        }
+        self._steered_by: Optimizer | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self._place
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._model is not None
+
+    @property
+    def module(self) -> Any:
+        if not self.is_loaded:
+            raise ValueError(
+                "The checkpoint was expected to be loaded, but it is not: call "
+                "nlp.initialize() first, or load a saved pipeline."
+            )
+        return self._model
+
+    def put(self, module: Any, tokenizer: Any) -> None:
+        self._model, self.tokenizer = module.to(self._place), tokenizer
+        self._optimizer = self._steered_by = None
+
+    def run(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(windows, pieces) -> (windows, pieces, tags), in the compute precision."""
+        with torch.autocast(**self._autocast):
+            return self.module(input_ids=input_ids, attention_mask=mask).logits
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """One AdamW step (Loshchilov and Hutter 2019) with the optimizer's settings:
+        learn_rate, b1, b2, eps, L2 as weight decay, grad_clip of the global norm.
+
+        Biases and normalisation, all one-dimensional, do not decay.
+        """
+        trained = [p for p in self.module.parameters() if p.requires_grad]
+        if self._steered_by is not optimizer:
+            if optimizer.use_radam or optimizer.averages is not None:
+                raise UserError(
+                    "Plain Adam was expected in [training.optimizer], but use_radam or "
+                    "use_averages is on. Set both to false."
+                )
+            groups = [
+                {"params": [p for p in trained if p.dim() > 1], "decays": True},
+                {"params": [p for p in trained if p.dim() <= 1], "decays": False},
+            ]
+            self._optimizer = torch.optim.AdamW(groups, fused=True)
+            self._steered_by = optimizer
+        if optimizer.grad_clip:
+            torch.nn.utils.clip_grad_norm_(trained, optimizer.grad_clip)
+        for group in self._optimizer.param_groups:
+            group["lr"] = float(optimizer.learn_rate)
+            group["betas"] = (optimizer.b1, optimizer.b2)
+            group["eps"] = optimizer.eps
+            group["weight_decay"] = optimizer.L2 if group["decays"] else 0.0
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+
+    def to_device(self, device_type: str, device_id: int) -> None:
+        self._place = torch.device("cpu" if device_type == "cpu" else "cuda", device_id)
+        self._autocast["device_type"] = self._place.type
+        if self._model is not None:
+            self._model.to(self._place)
+
+    def to_bytes(self) -> bytes:
+        files = checkpoint.checkpoint_to_files(self.module, self.tokenizer)
+        return srsly.msgpack_dumps(files)
+
+    def from_bytes(self, bytes_data: bytes) -> "CheckpointShim":
+        self.put(*checkpoint.checkpoint_from_files(srsly.msgpack_loads(bytes_data)))
+        return self
