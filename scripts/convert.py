@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from retainer.cli import run
-from retainer.corpus import FileCounts, convert
 from tqdm import tqdm
 from wasabi import msg
+
+from retainer.cli import run
+from retainer.corpus import FileCounts, convert
 
 HEADER = ("File", "Sentences", "Tokens", "Repaired", "Cut", "Entities")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from retainer.cli import run
 from retainer.errors import UserError
 from retainer.sample import STYLES, make_files, read_templates

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from .errors import UserError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # Their BPE writes a word's leading space into its pieces: pre-split words need one.
 SPACE_PREFIXED = {"roberta", "longformer", "bart", "gpt2", "deberta", "bloom"}
+# What transformers raises over files that are missing, cut short or of another shape.
+UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError)
 # A new row's logit is the mean of the old logits, less this: it never is the greatest.
 MARGIN = 1.0
 
@@ -54,7 +57,7 @@ def load_config(name: str, revision: str | None) -> "PretrainedConfig":
         config = AutoConfig.from_pretrained(
             name, revision=revision, trust_remote_code=False, **where
         )
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise _unreadable(name, error) from error
     if not any("TokenClassification" in a for a in config.architectures or []):
         raise UserError(
@@ -89,7 +92,7 @@ def load_checkpoint(
             **({"add_prefix_space": True} if spaced else {}),
             **options,
         )
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise _unreadable(name, error) from error
     if info["missing_keys"]:
         raise UserError(
@@ -110,7 +113,7 @@ def load_checkpoint(
 def _unreadable(name: str, error: Exception) -> UserError:
     return UserError(
         f"A HuggingFace checkpoint was expected at '{name}', but it cannot be read: "
-        f"{str(error).splitlines()[0]} Give a folder, or a hub id and a network."
+        f"{str(error).splitlines()[0]}. Give a folder, or a hub id and a network."
     )
 
 

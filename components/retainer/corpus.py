@@ -14,7 +14,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.training.corpus import FILE_TYPE, walk_corpus
-from thinc.api import warmup_linear
+from thinc.api import constant, warmup_linear
 
 from .conll import Sentence, find_files, read_conll
 from .errors import UserError
@@ -209,15 +209,19 @@ def count_epoch_steps(path: Path | None, batch_size: int) -> int:
 
 def configure_warmup_linear(
     path: Path | None,
-    batch_size: int,
-    max_epochs: int,
+    batch_size: int | str,
+    max_epochs: int | str,
     initial_rate: float,
     warmup: float,
 ) -> Iterable[float]:
     """`retainer.warmup_linear.v1`: up from 0 to the initial rate, then down to 0.
 
+    `nlp.create_optimizer`, which `nlp.resume_training` calls, leaves the variables of
+    a config as they are, "${training.max_epochs}": with these the rate is constant.
     warmup: the share of all steps that go up, 0 to 1; one step at least.
     """
+    if isinstance(batch_size, str) or isinstance(max_epochs, str):
+        return constant(initial_rate)
     name = "retainer.warmup_linear.v1"
     if max_epochs < 1 or not 0 <= warmup <= 1:
         raise UserError(
@@ -234,16 +238,12 @@ def _steps_per_epoch(path: Path | None, batch_size: int, name: str) -> int:
             f"A `batch_size` of 1 or more was expected in {name}, but it is "
             f"{batch_size}. Correct the config."
         )
-    if path is None or not Path(path).exists():
-        found = "no path is given" if path is None else f"nothing is at '{path}'"
-        raise UserError(
-            f"The training corpus was expected as `path` of {name}, but {found}. Give "
-            f"a {FILE_TYPE} file or a folder of them, as a rule by `--paths.train`."
-        )
-    n_docs = sum(len(_read_bin(file)) for file in walk_corpus(path, FILE_TYPE))
+    is_found = path is not None and Path(path).exists()
+    files = walk_corpus(path, FILE_TYPE) if is_found else []
+    n_docs = sum(len(_read_bin(file)) for file in files)
     if n_docs == 0:
         raise UserError(
-            f"Documents were expected as `path` of {name}, but '{path}' holds none. "
-            "Fill it with scripts/convert.py."
+            f"A {FILE_TYPE} file with documents, or a folder of them, was expected as "
+            f"`path` of {name}, but it is '{path}'. As a rule it is `--paths.train`."
         )
     return math.ceil(n_docs / batch_size)

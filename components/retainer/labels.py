@@ -69,6 +69,7 @@ def tags_from_spans(
 ) -> list[str]:
     """Write spans as tags, in the scheme that the list of tags has for each type.
 
+    A type that the list lacks is written in BIO.
     spans: disjoint, half-open, in tokens.
     Example: 3, [(0, 2, "PER")], ["O", "B-PER", "I-PER"] -> ["B-PER", "I-PER", "O"]
     """
@@ -79,7 +80,8 @@ def tags_from_spans(
             wanted = "SUBI" if is_first and is_last else "BI" if is_first else "I"
             wanted = "EL" + wanted if is_last and not is_first else wanted
             names = [f"{prefix}-{entity_type}" for prefix in wanted] + [entity_type]
-            path[token_i] = next((name for name in names if name in known), names[-2])
+            unknown = f"{'B' if is_first else 'I'}-{entity_type}"
+            path[token_i] = next((name for name in names if name in known), unknown)
     return path
 
 

@@ -1,4 +1,4 @@
-"""The pipeline component `transformer_ner`: wires the parts, owns no mathematics."""
+"""The pipeline component: wires the parts, owns no mathematics."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -32,63 +32,11 @@ from .teacher import Teacher, check_teacher
 
 # first token, token behind the last, type, confidence
 ScoredSpan = tuple[int, int, str, float]
-
-DEFAULT_CONFIG = {
-    "model": {
-        "@architectures": "retainer.TokenClassifier.v1",
-        "name": "julian-schelb/roberta-ner-multilingual",
-        "revision": None,
-        "head": "extend",
-        "new_rows": "mean",
-        "freeze": [],
-        "window": None,
-        "overlap": 64,
-        "max_batch_pieces": 4096,
-        "precision": "auto",
-        "device": "auto",
-    },
-    "loss": {
-        "@misc": "retainer.InterpolatedDistillation.v1",
-        "alpha": 0.5,
-        "temperature": 2.0,
-    },
-    "decoder": {"@misc": "retainer.GreedyDecoder.v1"},
-    "scorer": {"@scorers": "retainer.ner_scorer.v1"},
-    "spans_key": None,
-}
-
-
-@Language.factory(
-    "transformer_ner",
-    assigns=["doc.ents", "token.ent_iob", "token.ent_type"],
-    default_config=DEFAULT_CONFIG,
-    default_score_weights={
-        "ents_f": 1.0,
-        "ents_p": 0.0,
-        "ents_r": 0.0,
-        "ents_old_f": 0.0,
-        "ents_new_f": 0.0,
-        "ents_per_type": None,
-    },
+NO_TEACHER = (
+    "A teacher was expected, because the loss distils from one, but there is none. Add "
+    "[initialize.components.transformer_ner.teacher], or set the loss to "
+    "retainer.CrossEntropy.v1."
 )
-def make_transformer_ner(
-    nlp: Language,
-    name: str,
-    model: Network,
-    loss: Loss,
-    decoder: Decoder,
-    scorer: Scorer | None,
-    spans_key: str | None,
-) -> "TransformerNER":
-    return TransformerNER(
-        nlp.vocab,
-        model,
-        name,
-        loss=loss,
-        decoder=decoder,
-        scorer=scorer,
-        spans_key=spans_key,
-    )
 
 
 class TransformerNER(TrainablePipe):
@@ -174,9 +122,13 @@ class TransformerNER(TrainablePipe):
         self.cfg["added"] = []
         for label in self.labels:
             self.vocab.strings.add(label)
-        if self.loss.needs_teacher and teacher is not None:
+        if not self.loss.needs_teacher:
+            return
+        if teacher is not None:
             check_teacher(teacher.tags, self.tags)
             self.teacher, self._lessons = teacher, get_examples
+        elif seen:
+            raise UserError(NO_TEACHER)
 
     def predict(self, docs: Iterable[Doc]) -> list[list[ScoredSpan]]:
         docs = list(docs)
@@ -279,11 +231,7 @@ class TransformerNER(TrainablePipe):
         if not self.loss.needs_teacher:
             return None, None
         if self.teacher is None:
-            raise UserError(
-                "A teacher was expected, because the loss distils from one, but there "
-                "is none. Add [initialize.components.transformer_ner.teacher], or "
-                "set the loss to retainer.CrossEntropy.v1."
-            )
+            raise UserError(NO_TEACHER)
         if self._lessons is not None:
             self.teacher.remember(eg.predicted for eg in self._lessons())
             self._lessons = None

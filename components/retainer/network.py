@@ -29,7 +29,7 @@ def build_token_classifier(
     new_rows: Literal["mean", "random"],
     freeze: list[str],
     window: int | None,
-    overlap: int,
+    overlap: int | None,
     max_batch_pieces: int,
     precision: Literal["auto", "float32", "bfloat16"],
     device: str,
@@ -41,7 +41,8 @@ def build_token_classifier(
     head: `extend` keeps the checkpoint's rows, `fresh` throws them away.
     new_rows: how rows of further tags start (see `checkpoint.extend_head`).
     freeze: modules of the encoder that are not trained, by exact name.
-    window, overlap: in wordpieces; window null is all that the checkpoint can read.
+    window, overlap: in wordpieces, what is read at once and what neighbours share;
+        null is all that the checkpoint can read, and an eighth of the window.
     max_batch_pieces: padded pieces that go through the encoder at once.
     precision: auto is bfloat16 where the hardware has it, else float32.
     device: auto (CUDA, else MPS, else CPU), or a torch device such as cuda:1.
@@ -55,7 +56,7 @@ def build_token_classifier(
         shims=[CheckpointShim(device=device, precision=precision)],
         attrs={
             "freeze": freeze,
-            "window": window or 0,
+            "window": window,
             "overlap": overlap,
             "max_batch_pieces": max_batch_pieces,
             "get_tags": get_tags,
@@ -94,14 +95,16 @@ def save(model: Network, path: Path) -> None:
 def _put(model: Network, module: Any, tokenizer: Any) -> None:
     checkpoint.freeze(module, model.attrs["freeze"])
     longest = checkpoint.longest_window(module.config, tokenizer)
-    window, overlap = model.attrs["window"] or longest, model.attrs["overlap"]
+    window, overlap = model.attrs["window"], model.attrs["overlap"]
+    window = longest if window is None else window
+    overlap = window // 8 if overlap is None else overlap
     if not 0 <= 2 * overlap < window <= longest:
         raise UserError(
             f"A window of at most {longest} pieces and an overlap of less than half "
             f"of it were expected, but they are {window} and {overlap}. Change "
             "`window` and `overlap` of the model."
         )
-    model.attrs["window"] = window
+    model.attrs["window"], model.attrs["overlap"] = window, overlap
     model.shims[0].put(module, tokenizer)
 
 

@@ -44,6 +44,7 @@ FAKER_SLOTS = (
 LETTER = "letter"
 DIGITS = {"#": "0123456789", "%": "123456789"}
 PART = re.compile(r"\{(\w+)\}|([#%])")
+VOWEL_SIGNS = re.compile("[\u064b-\u0652]")  # Arabic text is written without them
 OTHER_CASE = 0.06  # of delivery sentences are all capitals, and as many lower case
 MAX_TRIES = 2000
 
@@ -159,7 +160,8 @@ class Drawer:
             return self.fill(self.random.choice(self.templates.names[slot]))
         if slot == LETTER:
             return self.random.choice("ABCDEFGHKLMPRST")
-        return getattr(self.random.choice(self.templates.fakers), slot)()
+        name = getattr(self.random.choice(self.templates.fakers), slot)()
+        return VOWEL_SIGNS.sub("", name)
 
     def fill(self, pattern: str) -> str:
         def part(match: re.Match[str]) -> str:

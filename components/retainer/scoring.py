@@ -59,24 +59,50 @@ def seqeval_scores(gold: Paths, predicted: Paths) -> dict[str, Any]:
     }
 
 
+def count_by_type(gold: Paths, predicted: Paths) -> dict[str, PRFScore]:
+    """True and false positives and false negatives: an entity is right whole or not."""
+    counts: dict[str, PRFScore] = {}
+    for gold_path, predicted_path in zip(gold, predicted, strict=True):
+        wanted, got = (
+            set(spans_from_tags(gold_path)),
+            set(spans_from_tags(predicted_path)),
+        )
+        for kind in {span[2] for span in wanted | got}:
+            counts.setdefault(kind, PRFScore()).score_set(
+                {span for span in got if span[2] == kind},
+                {span for span in wanted if span[2] == kind},
+            )
+    return counts
+
+
+def pool(counts: dict[str, PRFScore], types: Iterable[str]) -> PRFScore:
+    """The micro average over some types, all their entities counted as one."""
+    return sum((counts[kind] for kind in types if kind in counts), PRFScore())
+
+
 def group_scores(
-    gold: Paths, predicted: Paths, old_types: Collection[str]
+    counts: dict[str, PRFScore], old_types: Collection[str]
 ) -> dict[str, float | None]:
     """Precision, recall and F1 over the checkpoint's types and over all others.
 
-    Micro average over entities; None where neither side has one.
+    None where neither side has an entity.
     """
-    counts = {"old": PRFScore(), "new": PRFScore()}
-    for gold_path, predicted_path in zip(gold, predicted, strict=True):
-        spans = set(spans_from_tags(gold_path)), set(spans_from_tags(predicted_path))
-        old = [{span for span in side if span[2] in old_types} for side in spans]
-        counts["old"].score_set(old[1], old[0])
-        counts["new"].score_set(spans[1] - old[1], spans[0] - old[0])
     scores: dict[str, float | None] = {}
-    for group, prf in counts.items():
+    for group, types in (("old", old_types), ("new", set(counts) - set(old_types))):
+        prf = pool(counts, types)
         for key, value in (("p", "precision"), ("r", "recall"), ("f", "fscore")):
             scores[f"ents_{group}_{key}"] = getattr(prf, value) if len(prf) else None
     return scores
+
+
+def tag_paths(examples: Sequence[Example]) -> tuple[Paths, Paths]:
+    """Gold and predicted tags, cut at the boundaries of both tokenisations."""
+    gold, predicted = [], []
+    for eg in examples:
+        boundaries = shared_boundaries(eg.reference, eg.predicted)
+        gold.append(tag_sequence(eg.reference, boundaries))
+        predicted.append(tag_sequence(eg.predicted, boundaries))
+    return gold, predicted
 
 
 def score_ner(
@@ -88,13 +114,10 @@ def score_ner(
     other's boundaries first. A doc without any gold annotation is not scored.
     """
     examples = [eg for eg in examples if eg.reference.has_annotation("ENT_IOB")]
-    boundaries = [shared_boundaries(eg.reference, eg.predicted) for eg in examples]
-    pairs = list(zip(examples, boundaries, strict=True))
-    gold = [tag_sequence(eg.reference, cuts) for eg, cuts in pairs]
-    predicted = [tag_sequence(eg.predicted, cuts) for eg, cuts in pairs]
+    gold, predicted = tag_paths(examples)
     return {
         **get_ner_prf(examples),
-        **group_scores(gold, predicted, old_types),
+        **group_scores(count_by_type(gold, predicted), old_types),
         **seqeval_scores(gold, predicted),
     }
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import srsly
 import torch
+from spacy.util import logger
 from thinc.api import Optimizer, PyTorchShim
 
 from . import checkpoint
@@ -11,12 +12,23 @@ from .errors import UserError
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA, else MPS, else CPU."""
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """`auto` is CUDA, else MPS, else CPU; so is a device that this machine lacks."""
+    best = "mps" if torch.backends.mps.is_available() else "cpu"
+    best = "cuda" if torch.cuda.is_available() else best
+    if name == "auto":
+        return torch.device(best)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(
+            "`device` was expected to be auto, or a torch device such as cpu, cuda:1 "
+            f"or mps, but '{name}' is not one."
+        ) from error
+    is_there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if device.type in is_there and not is_there[device.type]():
+        logger.warning("%s was asked for, but is not there: using %s", name, best)
+        return torch.device(best)
+    return device
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -35,7 +47,7 @@ class CheckpointShim(PyTorchShim):
 
     def __init__(self, *, device: str, precision: str):
         super().__init__(None, device=pick_device(device))
-        self.tokenizer: Any = None
+        self._tokenizer: Any = None
         self._place = pick_device(device)
         is_half = precision == "auto" and has_bfloat16(self._place)
         self._autocast = {
@@ -55,15 +67,23 @@ class CheckpointShim(PyTorchShim):
 
     @property
     def module(self) -> Any:
+        self._require_loaded()
+        return self._model
+
+    @property
+    def tokenizer(self) -> Any:
+        self._require_loaded()
+        return self._tokenizer
+
+    def _require_loaded(self) -> None:
         if not self.is_loaded:
             raise ValueError(
                 "The checkpoint was expected to be loaded, but it is not: call "
                 "nlp.initialize() first, or load a saved pipeline."
             )
-        return self._model
 
     def put(self, module: Any, tokenizer: Any) -> None:
-        self._model, self.tokenizer = module.to(self._place), tokenizer
+        self._model, self._tokenizer = module.to(self._place), tokenizer
         self._optimizer = self._steered_by = None
 
     def run(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

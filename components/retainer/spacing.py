@@ -4,8 +4,6 @@ Nothing here knows the language. An unclear case, a hyphen between words say, ge
 space.
 """
 
-# ruff: noqa: RUF001 - quotes that look alike are what this file tells apart.
-
 import re
 from collections.abc import Sequence
 

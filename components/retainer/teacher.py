@@ -80,7 +80,7 @@ def configure_checkpoint_teacher(
             new_rows="mean",
             freeze=[],
             window=None,
-            overlap=64,
+            overlap=None,
             max_batch_pieces=max_batch_pieces,
             precision=precision,
             device=device,

@@ -37,6 +37,9 @@ BLOCKS = (
 # They extend the character before them although they are letters: SARA AM of Thai
 # and Lao, the halfwidth voiced marks of kana.
 EXTENDING_LETTERS = "\u0e33\u0eb3\uff9e\uff9f"
+# They make the consonant behind them a part of the same cluster: Khmer COENG, Burmese
+# VIRAMA.
+LINKERS = "\u17d2\u1039"
 JOINERS = "\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef"
 
 
@@ -67,9 +70,11 @@ def cluster_boundary(cut: str, extending: str) -> str:
     """A regex that matches, with no width, where a character may be cut off.
 
     cut, extending: the insides of regex classes.
-    Example: "他住在DHL" is cut at 1, 2, 3; "ที่นี่" at 3; "๐๑๒" nowhere.
+    Example: "他住在DHL" is cut at 1, 2, 3; "ที่นี่" at 3; "ខ្ញ" nowhere.
     """
-    return f"(?<=[{cut}{extending}])(?=[^{extending}])|(?<=[^\\s])(?=[{cut}])"
+    behind = f"(?<=[{cut}{extending}])(?=[^{extending}])"
+    before = f"(?<=[^\\s])(?=[{cut}])"
+    return f"(?<![{LINKERS}])(?:{behind}|{before})"
 
 
 def configure_tokenizer() -> Callable[[Language], Tokenizer]:

@@ -1,0 +1,262 @@
+"""What was forgotten and what was learnt: the teacher against the student, in F1.
+
+Every F1 is in points (0 to 100), over whole entities, micro average over the entities
+of a file, or of all files together. `mean` and `worst` are over files, each counted
+once, so that a large file does not hide a small one.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import spacy
+from spacy.language import Language
+from spacy.scorer import PRFScore
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from .corpus import blank_pipeline, read_docs
+from .errors import UserError
+from .scoring import count_by_type, pool, tag_paths
+
+Counts = dict[str, PRFScore]
+Track = Callable[[Iterable[Doc], int], Iterable[Doc]]
+
+
+def load_teacher(name: str, revision: str | None = None) -> Language:
+    """A checkpoint as a pipeline, as it is."""
+    nlp = blank_pipeline("xx")
+    nlp.add_pipe(
+        "transformer_ner", config={"model": {"name": name, "revision": revision}}
+    )
+    nlp.initialize()
+    return nlp
+
+
+def load_student(path: str) -> Language:
+    """A trained pipeline: a folder, or the name of an installed package."""
+    try:
+        nlp = spacy.load(path)
+    except OSError as error:
+        raise UserError(
+            f"A trained pipeline was expected at '{path}', but it cannot be loaded: "
+            f"{str(error).splitlines()[0]} Give the folder that `spacy train` wrote, "
+            "such as training/model-best."
+        ) from error
+    if "transformer_ner" not in nlp.pipe_names:
+        raise UserError(
+            f"A pipeline with a component `transformer_ner` was expected at '{path}', "
+            f"but it has {', '.join(nlp.pipe_names) or 'none'}."
+        )
+    return nlp
+
+
+def measure(nlp: Language, references: Sequence[Doc], track: Track) -> Counts:
+    """Annotate the raw text of the references and count what is right, per type."""
+    texts = (doc.text for doc in references)
+    docs = track(nlp.pipe(texts), len(references))
+    pairs = zip(docs, references, strict=True)
+    return count_by_type(*tag_paths([Example(doc, ref) for doc, ref in pairs]))
+
+
+def points(counts: Counts, types: Iterable[str]) -> float | None:
+    """F1 in points, None where neither side has an entity of the types."""
+    prf = pool(counts, types)
+    return round(100 * prf.fscore, 2) if len(prf) else None
+
+
+def difference(before: float | None, after: float | None) -> float | None:
+    return None if None in (before, after) else round(after - before, 2)
+
+
+def compare(before: Counts, after: Counts, types: Sequence[str]) -> dict[str, Any]:
+    """F1 of the teacher and of the student over some types, and what was lost."""
+    rows = {"all": types, **{kind: [kind] for kind in types}}
+    table = {}
+    for name, kinds in rows.items():
+        first, second = points(before, kinds), points(after, kinds)
+        entities = pool(before, kinds)
+        table[name] = {
+            "before": first,
+            "after": second,
+            "lost": difference(second, first),
+            "entities": entities.tp + entities.fn,
+        }
+    return {**table.pop("all"), "by_type": table}
+
+
+def learnt(counts: Counts, types: Sequence[str]) -> dict[str, Any]:
+    """Precision, recall and F1 of the student in points, over all and each type."""
+
+    def row(kinds: Sequence[str]) -> dict[str, float | int | None]:
+        prf = pool(counts, kinds)
+        scores = {"p": prf.precision, "r": prf.recall, "f1": prf.fscore}
+        return {
+            **{
+                key: round(100 * x, 2) if len(prf) else None
+                for key, x in scores.items()
+            },
+            "entities": prf.tp + prf.fn,
+        }
+
+    return {**row(types), "by_type": {kind: row([kind]) for kind in types}}
+
+
+def merge(counts: Iterable[Counts]) -> Counts:
+    merged: Counts = {}
+    for part in counts:
+        for kind, prf in part.items():
+            merged[kind] = merged.get(kind, PRFScore()) + prf
+    return merged
+
+
+def file_names(files: Sequence[Path]) -> list[str]:
+    """A file's stem, which is its language as a rule; all of it where stems repeat."""
+    stems = [file.stem for file in files]
+    return stems if len(set(stems)) == len(stems) else [str(file) for file in files]
+
+
+def measure_files(
+    teacher: Language, student: Language, files: Sequence[Path], track: Track
+) -> dict[str, tuple[Counts, Counts]]:
+    """The counts of teacher and student by file, in the order of the files."""
+    counts = {}
+    for name, file in zip(file_names(files), files, strict=True):
+        references = list(read_docs(file, student))
+        counts[name] = (
+            measure(teacher, references, track),
+            measure(student, references, track),
+        )
+    return counts
+
+
+def forgetting(
+    files: dict[str, tuple[Counts, Counts]], old_types: list[str]
+) -> dict[str, Any]:
+    """What the student lost of the old types, and where it sees other ones."""
+    by_file = {}
+    for name, (before, after) in files.items():
+        others = pool(after, set(after) - set(old_types))
+        by_file[name] = compare(before, after, old_types)
+        by_file[name]["new_types_found"] = others.tp + others.fp
+    lost = [row["lost"] for row in by_file.values() if row["lost"] is not None]
+    return {
+        "mean": round(sum(lost) / len(lost), 2) if lost else None,
+        "worst": max(lost, default=None),
+        "by_file": by_file,
+    }
+
+
+def build_report(
+    teacher: Language,
+    student: Language,
+    new: Sequence[Path],
+    old: Sequence[Path],
+    track: Track = lambda docs, total: docs,
+) -> dict[str, Any]:
+    """Score both on files of the new and of the old domain, from raw text.
+
+    track: is given the Docs to iterate and their number, and may show the progress.
+    """
+    old_types = list(teacher.get_pipe("transformer_ner").labels)
+    known = student.get_pipe("transformer_ner").labels
+    new_types = [kind for kind in known if kind not in old_types]
+    old_files = measure_files(teacher, student, old, track)
+    new_files = measure_files(teacher, student, new, track)
+    before, after = (merge(pair[i] for pair in new_files.values()) for i in (0, 1))
+    unknown = {kind: after[kind].fn for kind in sorted(set(after) - set(known))}
+    return {
+        "old_types": old_types,
+        "new_types": new_types,
+        "unknown_types": unknown,
+        "forgetting": forgetting(old_files, old_types),
+        "new": learnt(after, new_types)
+        | {"by_file": {k: learnt(v[1], new_types) for k, v in new_files.items()}},
+        "old_in_new": compare(before, after, old_types)
+        | {"by_file": {k: compare(*v, old_types) for k, v in new_files.items()}},
+    }
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    def line(cells: Iterable[Any]) -> str:
+        return "| " + " | ".join("-" if x is None else str(x) for x in cells) + " |"
+
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    return "\n".join([line(header), line(rule), *map(line, rows)])
+
+
+def summary_table(report: dict[str, Any]) -> str:
+    """The few figures that tell whether it went well, as Markdown."""
+    lost, old = report["forgetting"], report["old_in_new"]
+    files = lost["by_file"].values()
+    return _table(
+        ["F1, points", "teacher", "student", "lost"],
+        [
+            [
+                "old types, old domain, mean over files",
+                _mean(row["before"] for row in files),
+                _mean(row["after"] for row in files),
+                lost["mean"],
+            ],
+            ["old types, old domain, worst file", None, None, lost["worst"]],
+            ["old types, new domain", old["before"], old["after"], old["lost"]],
+            ["new types, new domain", None, report["new"]["f1"], None],
+        ],
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 2) if known else None
+
+
+def to_markdown(report: dict[str, Any]) -> str:
+    """The whole report: summary, forgetting by file and type, learning likewise."""
+    old_types, new_types = report["old_types"], report["new_types"]
+    compared = ["teacher", "student", "lost"]
+    parts = ["# Learnt and forgotten", summary_table(report)]
+    for title, part in (
+        ("Old types, old domain: forgetting", report["forgetting"]["by_file"]),
+        ("Old types, new domain", report["old_in_new"]["by_file"]),
+    ):
+        header = ["file", "entities", *compared, *(f"{t} lost" for t in old_types)]
+        rows = [
+            [
+                name,
+                row["entities"],
+                row["before"],
+                row["after"],
+                row["lost"],
+                *(row["by_type"][kind]["lost"] for kind in old_types),
+            ]
+            for name, row in part.items()
+        ]
+        parts += [f"## {title}", _table(header, rows)]
+    learnt_rows = [["all", report["new"]], *report["new"]["by_type"].items()]
+    parts += [
+        "## New types, new domain: learning",
+        _table(
+            ["type", "entities", "precision", "recall", "F1"],
+            [[k, r["entities"], r["p"], r["r"], r["f1"]] for k, r in learnt_rows],
+        ),
+        _table(
+            ["file", "entities", "F1", *new_types],
+            [
+                [
+                    name,
+                    row["entities"],
+                    row["f1"],
+                    *(row["by_type"][kind]["f1"] for kind in new_types),
+                ]
+                for name, row in report["new"]["by_file"].items()
+            ],
+        ),
+    ]
+    found = sum(r["new_types_found"] for r in report["forgetting"]["by_file"].values())
+    parts.append(
+        f"Entities of new types that the student sees in the old domain: {found}."
+    )
+    if report["unknown_types"]:
+        listed = ", ".join(f"{k} ({n})" for k, n in report["unknown_types"].items())
+        parts.append(f"Gold entities of types that neither knows: {listed}.")
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,193 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SENTENCES, TAGS
+from transformers import AutoModelForTokenClassification, XLMRobertaModel
+
+from retainer import checkpoint as ck
+from retainer.errors import UserError
+
+NEW_TAGS = [*TAGS, "B-COURIER", "I-COURIER", "B-PHONE", "I-PHONE"]
+
+
+def edit_config(checkpoint: Path, path: Path, **changes) -> Path:
+    shutil.copytree(checkpoint, path)
+    file = path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    return path
+
+
+def logits_of(module, tokenizer) -> torch.Tensor:
+    words = [sentence.split() for sentence in SENTENCES]
+    batch = tokenizer(
+        words, is_split_into_words=True, padding=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        return module(batch.input_ids, attention_mask=batch.attention_mask).logits
+
+
+@pytest.mark.parametrize("rows", ["mean", "random"])
+def test_extended_head_keeps_the_old_rows_bit_for_bit(any_checkpoint, rows):
+    module, tokenizer = ck.load_checkpoint(str(any_checkpoint))
+    before = logits_of(module, tokenizer)
+    weight = module.classifier.weight.detach().clone()
+    bias = module.classifier.bias.detach().clone()
+    ck.extend_head(module, NEW_TAGS, rows)
+    after = logits_of(module, tokenizer)
+    assert torch.equal(module.classifier.weight[:7], weight)
+    assert torch.equal(module.classifier.bias[:7], bias)
+    assert after.shape[-1] == 11
+    assert torch.allclose(after[..., :7], before, atol=1e-6)
+    assert module.config.num_labels == module.num_labels == 11
+    assert ck.tags_of(module.config) == NEW_TAGS
+    assert module.config.label2id["B-PHONE"] == 9
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_mean_rows_can_never_win(checkpoint, scale):
+    """Not for these texts only: for any hidden vector at all."""
+    module, _ = ck.load_checkpoint(str(checkpoint))
+    ck.extend_head(module, NEW_TAGS, "mean")
+    hidden = torch.randn(5000, 32, generator=torch.Generator().manual_seed(1)) * scale
+    with torch.no_grad():
+        logits = module.classifier(hidden)
+    assert (logits[:, 7:].max(dim=1).values < logits[:, :7].max(dim=1).values).all()
+
+
+def test_extended_checkpoint_opens_with_transformers(any_checkpoint, tmp_path):
+    module, tokenizer = ck.load_checkpoint(str(any_checkpoint))
+    ck.extend_head(module, NEW_TAGS, "mean")
+    expected = logits_of(module, tokenizer)
+    ck.save_checkpoint(module, tokenizer, tmp_path)
+    plain = AutoModelForTokenClassification.from_pretrained(tmp_path)
+    assert ck.tags_of(plain.config) == NEW_TAGS
+    assert torch.equal(logits_of(plain, tokenizer), expected)
+    assert not list(tmp_path.glob("*.bin"))
+
+
+def test_files_round_trip(checkpoint):
+    module, tokenizer = ck.load_checkpoint(str(checkpoint))
+    files = ck.checkpoint_to_files(module, tokenizer)
+    again, tokenizer_again = ck.checkpoint_from_files(files)
+    assert torch.equal(logits_of(module, tokenizer), logits_of(again, tokenizer_again))
+
+
+def test_fresh_head_is_another(checkpoint):
+    module, _ = ck.load_checkpoint(str(checkpoint))
+    weight = module.classifier.weight.detach().clone()
+    torch.manual_seed(3)
+    ck.replace_head(module, NEW_TAGS)
+    assert module.classifier.weight.shape == (11, 32)
+    assert not torch.allclose(module.classifier.weight[:7], weight)
+    assert not module.classifier.bias.any()
+
+
+def test_freeze_is_exact():
+    """`encoder.layer.1` is layer 1 alone, in a model that has layers 10 and 11 too."""
+    from transformers import BertConfig, BertForTokenClassification
+
+    config = BertConfig(
+        vocab_size=20,
+        hidden_size=8,
+        num_hidden_layers=12,
+        num_attention_heads=1,
+        intermediate_size=8,
+    )
+    module = BertForTokenClassification(config)
+    ck.freeze(module, ["embeddings", "encoder.layer.1"])
+    frozen = {n for n, p in module.named_parameters() if not p.requires_grad}
+    prefixes = ("bert.embeddings.", "bert.encoder.layer.1.")
+    assert frozen == {n for n, _ in module.named_parameters() if n.startswith(prefixes)}
+    assert frozen
+
+
+@pytest.mark.parametrize(
+    "name", ["encoder.layer.99", "roberta.embeddings", "layer", ""]
+)
+def test_freeze_of_nothing_lists_what_there_is(checkpoint, name):
+    module, _ = ck.load_checkpoint(str(checkpoint))
+    with pytest.raises(UserError, match=r"embeddings.*encoder\.layer\.0.*layer\.2"):
+        ck.freeze(module, [name])
+
+
+def test_longest_window_leaves_out_padding_positions(any_checkpoint):
+    module, tokenizer = ck.load_checkpoint(str(any_checkpoint))
+    longest = ck.longest_window(module.config, tokenizer)
+    assert longest == (64 if "roberta" in module.config.model_type else 66)
+    ids = torch.full((1, longest), 5)
+    assert module(ids).logits.shape[1] == longest
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "./nowhere", "../nowhere"])
+def test_wrong_path(name):
+    with pytest.raises(UserError, match="is not a folder. Check `paths.base`"):
+        ck.load_checkpoint(name)
+
+
+def test_hub_id_without_network():
+    with pytest.raises(UserError, match="nobody/nothing.*cannot be read"):
+        ck.load_checkpoint("nobody/nothing", revision="0" * 40)
+
+
+def test_folder_without_config(tmp_path):
+    with pytest.raises(UserError, match=r"has no config\.json"):
+        ck.load_checkpoint(str(tmp_path))
+
+
+def test_encoder_without_head(checkpoint, tmp_path):
+    XLMRobertaModel.from_pretrained(checkpoint).save_pretrained(tmp_path / "encoder")
+    with pytest.raises(UserError, match=r"token-classification head.*XLMRobertaModel"):
+        ck.load_checkpoint(str(tmp_path / "encoder"))
+
+
+def test_head_that_is_named_but_not_there(checkpoint, tmp_path):
+    XLMRobertaModel.from_pretrained(checkpoint).save_pretrained(tmp_path / "encoder")
+    for file in checkpoint.glob("tokenizer*"):
+        shutil.copy(file, tmp_path / "encoder")
+    path = edit_config(
+        tmp_path / "encoder",
+        tmp_path / "liar",
+        architectures=["XLMRobertaForTokenClassification"],
+        id2label=dict(enumerate(TAGS)),
+    )
+    with pytest.raises(
+        UserError, match=r"classifier\.bias, classifier\.weight is miss"
+    ):
+        ck.load_checkpoint(str(path))
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        (["LABEL_0", "LABEL_1"], "no 'O'"),
+        (["O", "B-PER", "B-PER"], "B-PER is given more than once"),
+    ],
+)
+def test_checkpoint_with_bad_labels(checkpoint, tmp_path, tags, message):
+    path = edit_config(checkpoint, tmp_path / "bad", id2label=dict(enumerate(tags)))
+    with pytest.raises(UserError, match=message):
+        ck.load_checkpoint(str(path))
+
+
+def test_truncated_weights(checkpoint, tmp_path):
+    shutil.copytree(checkpoint, tmp_path / "cut")
+    file = tmp_path / "cut" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match="cannot be read"):
+        ck.load_checkpoint(str(tmp_path / "cut"))
+
+
+def test_special_pieces_of_each_family(any_checkpoint):
+    from retainer.pieces import special_pieces
+
+    _, tokenizer = ck.load_checkpoint(str(any_checkpoint))
+    words = SENTENCES[0].split()
+    before, behind = special_pieces(tokenizer)
+    ids = tokenizer(words, is_split_into_words=True).input_ids
+    bare = tokenizer(words, is_split_into_words=True, add_special_tokens=False)
+    assert before + bare.input_ids + behind == ids
+    assert np.array_equal((len(before), len(behind)), (1, 1))

@@ -1,0 +1,318 @@
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spacy import registry, util
+from spacy.schemas import ConfigSchemaTraining
+from spacy.tokens import Doc, DocBin
+from thinc.api import Config
+
+from retainer.conll import Sentence, format_sentence
+from retainer.corpus import (
+    blank_pipeline,
+    configure_warmup_linear,
+    convert,
+    count_epoch_steps,
+    doc_from_sentence,
+    read_docs,
+    write_docs,
+)
+from retainer.errors import UserError
+from retainer.labels import spans_from_tags
+
+NLP = blank_pipeline("xx")
+
+
+def make_sentence(text: str) -> Sentence:
+    """Example: "Ann/B-PER left/O" -> the tokens Ann and left, on the lines 7 and 8."""
+    tokens, tags = zip(*(part.rsplit("/", 1) for part in text.split("|")), strict=True)
+    lines = list(range(7, 7 + len(tokens)))
+    return Sentence(list(tokens), list(tags), "a.conll", lines)
+
+
+def make_doc(text: str) -> Doc:
+    return doc_from_sentence(NLP, make_sentence(text))
+
+
+def ents(doc: Doc) -> list[tuple[str, str]]:
+    return [(ent.text, ent.label_) for ent in doc.ents]
+
+
+def without_spaces(text: str) -> str:
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("sentence", "tokens", "expected"),
+    [
+        ("Ann/B-PER|left/O|./O", "Ann left .", [("Ann", "PER")]),
+        ("北京/B-LOC|市/I-LOC|很/O", "北 京 市 很", [("北京市", "LOC")]),
+        ("Ann/B-PER|Li/B-PER", "Ann Li", [("Ann", "PER"), ("Li", "PER")]),
+        ("a/I-X|b/I-X|c/B-X", "a b c", [("a b", "X"), ("c", "X")]),
+        ("a/S-X|b/B-X|c/E-X", "a b c", [("a", "X"), ("b c", "X")]),
+        ("a/PER|b/PER|c/LOC", "a b c", [("a b", "PER"), ("c", "LOC")]),
+        ("l'/O|eau/B-X", "l' eau", [("eau", "X")]),
+        ("10/B-X|:/O|30/B-Y", "10 : 30", [("10", "X"), ("30", "Y")]),
+        ("New York/B-LOC|,/O", "New York ,", [("New York", "LOC")]),
+        ("a/O| /O|b/B-X", "a b", [("b", "X")]),
+        ("a/B-X| /I-X", "a", [("a", "X")]),
+        (" a /B-X|b/O", "  a b", [("a", "X")]),
+        ("a/B-X| /B-Y|b/O", "a b", [("a", "X")]),
+        ("a/O|b/O", "a b", []),
+    ],
+)
+def test_sentences_become_docs(sentence: str, tokens: str, expected: list) -> None:
+    doc = make_doc(sentence)
+    assert [token.text for token in doc if not token.is_space] == tokens.split()
+    assert ents(doc) == expected
+    assert {token.ent_iob_ for token in doc} <= {"B", "I", "O"}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "n_cuts", "n_repairs"),
+    [
+        ("Ann/B-PER|left/O", 0, 0),
+        ("l'/O|eau/B-X", 1, 0),
+        ("l'/B-Y|eau/B-X", 1, 0),
+        ("l'/B-X|eau/I-X", 0, 0),
+        ("d'/O|l'/B-X|eau/O", 2, 0),
+        ("a/I-X|b/I-X|c/I-Y", 0, 2),
+        ("a/E-X|b/L-X", 0, 2),
+        ("a/X|b/O|c/X", 0, 0),
+        ("a/O| /B-X|b/O", 0, 1),
+        ("a/O| /I-X|b/O", 0, 1),
+    ],
+)
+def test_cuts_and_repairs_are_counted(
+    sentence: str, n_cuts: int, n_repairs: int
+) -> None:
+    data = make_doc(sentence).user_data
+    assert (data["n_cuts"], data["n_repairs"]) == (n_cuts, n_repairs)
+
+
+def test_docs_know_file_and_lines() -> None:
+    doc = make_doc("a/O|b/B-X|c/I-X| /B-X|d/I-Y")
+    assert doc.user_data["source"] == "a.conll:7"
+    assert doc.user_data["ent_lines"] == [8, 11]
+
+
+def test_tokens_are_those_of_use_unless_an_entity_ends_inside_one() -> None:
+    doc = make_doc(
+        "他/O|住/O|在/O|DHL/B-ORG|大厦/I-ORG|。/O|Tel/O|:/O|+49-30/B-TEL|a.b/O"
+    )
+    assert [t.text for t in doc] == [t.text for t in NLP.make_doc(doc.text)]
+
+
+token = st.text("abZ1.,'\"-(。北京กำ่ \u00a0", min_size=1, max_size=4)
+tag = st.sampled_from(["O", "O", "B-X", "I-X", "B-Y", "I-Y", "S-X", "E-X"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(token, tag), min_size=1, max_size=12))
+def test_no_entity_is_lost(pairs: list[tuple[str, str]]) -> None:
+    tokens, tags = map(list, zip(*pairs, strict=True))
+    sentence = Sentence(tokens, tags, "a", list(range(len(tokens))))
+    doc = doc_from_sentence(NLP, sentence)
+    spans = [s for s in spans_from_tags(tags) if "".join(tokens[s[0] : s[1]]).strip()]
+    expected = [(without_spaces("".join(tokens[a:b])), kind) for a, b, kind in spans]
+    assert [(without_spaces(text), kind) for text, kind in ents(doc)] == expected
+    assert without_spaces(doc.text) == without_spaces("".join(tokens))
+    assert doc.user_data["ent_lines"] == [start for start, _, _ in spans]
+
+
+def write_conll(path: Path, *sentences: str) -> Path:
+    made = [make_sentence(text) for text in sentences]
+    path.write_text("".join(format_sentence(s.tokens, s.tags) for s in made), "utf-8")
+    return path
+
+
+def test_files_of_both_kinds_are_read_alike(tmp_path: Path) -> None:
+    source = write_conll(tmp_path / "a.conll", "Ann/B-PER|left/O", "北/B-LOC|京/I-LOC")
+    docs = list(read_docs(source, NLP))
+    target = tmp_path / "new" / "folder" / "a.spacy"
+    write_docs(docs, target)
+    again = list(read_docs(target, NLP))
+    assert [doc.to_json() for doc in again] == [doc.to_json() for doc in docs]
+    assert [doc.user_data for doc in again] == [
+        {**doc.user_data, "ent_lines": (line,)}
+        for doc, line in zip(docs, [1, 4], strict=True)
+    ]
+    assert [path.name for path in target.parent.iterdir()] == ["a.spacy"]
+
+
+def test_docs_of_others_are_named_by_their_number(tmp_path: Path) -> None:
+    path = tmp_path / "a.spacy"
+    DocBin(docs=[NLP("a"), NLP("b")]).to_disk(path)
+    sources = [doc.user_data["source"] for doc in read_docs(path, NLP)]
+    assert sources == [f"{path}: document 1", f"{path}: document 2"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.spacy"
+    write_docs([NLP("old")], path)
+
+    def fail():
+        yield NLP("new")
+        raise UserError("broken")
+
+    with pytest.raises(UserError, match="broken"):
+        write_docs(fail(), path)
+    assert [doc.text for doc in read_docs(path, NLP)] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("data", [b"", b"no zlib", None])
+def test_a_broken_spacy_file_is_named(tmp_path: Path, data: bytes | None) -> None:
+    path = tmp_path / "a.spacy"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(UserError, match=r"expected in '.*a\.spacy', but it cannot be"):
+        list(read_docs(path, NLP))
+
+
+def test_convert_writes_one_file_and_counts_each(tmp_path: Path) -> None:
+    first = write_conll(tmp_path / "a.conll", "Ann/B-PER|left/O", "l'/O|eau/I-X")
+    second = write_conll(tmp_path / "b.txt", "北京/B-LOC")
+    before = first.read_bytes(), second.read_bytes()
+    output = tmp_path / "all.spacy"
+    seen = []
+
+    def track(docs):
+        for doc in docs:
+            seen.append(doc.text)
+            yield doc
+
+    for _ in range(2):  # the second time, the folder holds the output of the first
+        counts = convert([tmp_path], output, "xx", track)
+        assert [count.path for count in counts] == [first, second]
+        assert [count.n_sentences for count in counts] == [2, 1]
+        assert [count.n_tokens for count in counts] == [4, 2]
+        assert [count.n_repairs for count in counts] == [1, 0]
+        assert [count.n_cuts for count in counts] == [1, 0]
+        assert [count.n_ents for count in counts] == [{"PER": 1, "X": 1}, {"LOC": 1}]
+    assert seen == ["Ann left", "l'eau", "北京"] * 2
+    assert [doc.text for doc in read_docs(output, NLP)] == seen[:3]
+    assert (first.read_bytes(), second.read_bytes()) == before
+    merged = convert([output], tmp_path / "merged.spacy", "xx")
+    assert [(c.n_sentences, c.n_repairs, c.n_cuts) for c in merged] == [(3, 1, 1)]
+
+
+def test_convert_refuses_what_it_cannot_write(tmp_path: Path) -> None:
+    source = write_conll(tmp_path / "a.conll", "a/O")
+    with pytest.raises(UserError, match=r"as the output, .* but it is '.*a\.conll'"):
+        convert([source], source, "xx")
+    output = tmp_path / "a.spacy"
+    convert([source], output, "xx")
+    with pytest.raises(UserError, match=r"'.*a\.spacy' is given as both"):
+        convert([source, output], output, "xx")
+    with pytest.raises(UserError, match=r"language code .* 'qq' is none"):
+        convert([source], output, "qq")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """A folder with 7 docs in two files, one of them in a folder of its own."""
+    folder = tmp_path_factory.mktemp("corpus")
+    write_docs([NLP("a")] * 5, folder / "a.spacy")
+    write_docs([NLP("a")] * 2, folder / "more" / "b.spacy")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "batch_size", "n_steps"),
+    [
+        ("a.spacy", 1, 4),
+        ("a.spacy", 2, 2),
+        ("a.spacy", 5, 1),
+        ("a.spacy", 9, 1),
+        ("", 3, 2),
+        ("", 1, 6),
+    ],
+)
+def test_epoch_steps(corpus: Path, name: str, batch_size: int, n_steps: int) -> None:
+    assert count_epoch_steps(corpus / name, batch_size) == n_steps
+
+
+def test_warmup_goes_up_then_down_to_nothing(corpus: Path) -> None:
+    rates = configure_warmup_linear(corpus, 3, 4, 1.0, 0.25)
+    steps = [0, 1 / 3, 2 / 3, 1.0] + [step / 9 for step in range(8, -1, -1)] + [0.0]
+    assert list(islice(rates, 14)) == pytest.approx(steps)
+    rates = configure_warmup_linear(corpus, 7, 2, 1.0, 0.0)
+    assert list(islice(rates, 3)) == [0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"path": None}, r"`path` of retainer\.warmup_linear\.v1, but it is 'None'"),
+        ({"path": Path("none.spacy")}, r"but it is 'none\.spacy'.* `--paths\.train`"),
+        ({"batch_size": 0}, r"`batch_size` of 1 or more .* but it is 0"),
+        ({"max_epochs": 0}, r"`max_epochs` of 1 or more .* they are 0 and 0\.1"),
+        ({"warmup": 1.5}, r"`warmup` from 0 to 1 .* they are 2 and 1\.5"),
+    ],
+)
+def test_settings_that_give_no_schedule(corpus: Path, settings, message: str) -> None:
+    good = {"path": corpus, "batch_size": 2, "max_epochs": 2, "initial_rate": 1.0}
+    with pytest.raises(UserError, match=message):
+        configure_warmup_linear(**{**good, "warmup": 0.1, **settings})
+
+
+def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
+    write_docs([], tmp_path / "a.spacy")
+    with pytest.raises(UserError, match=r"retainer\.epoch_steps\.v1, but it is '.*a\."):
+        count_epoch_steps(tmp_path / "a.spacy", 1)
+
+
+CONFIG = """
+[paths]
+train = null
+
+[nlp]
+lang = "xx"
+pipeline = []
+
+[training]
+max_epochs = 2
+
+[training.eval_frequency]
+@misc = "retainer.epoch_steps.v1"
+path = ${paths.train}
+batch_size = ${training.batcher.size}
+
+[training.batcher]
+@batchers = "spacy.batch_by_sequence.v1"
+size = 2
+
+[training.optimizer]
+@optimizers = "Adam.v1"
+
+[training.optimizer.learn_rate]
+@schedules = "retainer.warmup_linear.v1"
+path = ${paths.train}
+batch_size = ${training.batcher.size}
+max_epochs = ${training.max_epochs}
+initial_rate = 0.5
+warmup = 0.5
+"""
+
+
+def test_a_config_takes_both_functions(corpus: Path) -> None:
+    config = Config().from_str(CONFIG, overrides={"paths.train": str(corpus)})
+    nlp = util.load_model_from_config(config, auto_fill=True)
+    section = nlp.config.interpolate()["training"]
+    resolved = registry.resolve(section, schema=ConfigSchemaTraining)
+    assert resolved["eval_frequency"] == 3
+    schedule = resolved["optimizer"].schedules["learn_rate"]
+    assert list(islice(schedule, 4)) == pytest.approx([0.125, 0.25, 0.375, 0.5])
+
+
+def test_a_loaded_pipeline_goes_on_at_a_constant_rate(tmp_path: Path) -> None:
+    config = Config().from_str(CONFIG, interpolate=False)
+    util.load_model_from_config(config, auto_fill=True).to_disk(tmp_path)
+    optimizer = spacy.load(tmp_path).resume_training()
+    assert optimizer.learn_rate == 0.5
+    optimizer.step_schedules()
+    assert optimizer.learn_rate == 0.5

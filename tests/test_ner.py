@@ -1,0 +1,340 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spacy
+from conftest import SENTENCES, TAGS, add_ner, make_checkpoint
+from spacy.tokens import Doc
+from spacy.training import Example
+from test_network import make_docs, plain_rows
+from thinc.api import Adam
+from transformers import pipeline
+
+from retainer.corpus import blank_pipeline
+from retainer.errors import UserError
+from retainer.labels import spans_from_tags
+from retainer.teacher import configure_checkpoint_teacher
+
+DISTILLATION = {
+    "@misc": "retainer.InterpolatedDistillation.v1",
+    "alpha": 0.5,
+    "temperature": 2.0,
+}
+ANNOTATED = [
+    ("Anna waits for Northway Freight in Bremen", {(0, 4): "PER", (15, 31): "COURIER"}),
+    ("call Petra Lang at 555 01 99 now", {(5, 15): "PER", (19, 28): "PHONE"}),
+    ("Swiftline brings it to Anna", {(0, 9): "COURIER", (23, 27): "PER"}),
+    ("nobody is in Kazan today", {(13, 18): "LOC"}),
+]
+
+
+def make_examples(nlp) -> list[Example]:
+    examples = []
+    for text, ents in ANNOTATED:
+        entities = [(start, end, kind) for (start, end), kind in ents.items()]
+        examples.append(Example.from_dict(nlp.make_doc(text), {"entities": entities}))
+    return examples
+
+
+def make_teacher(checkpoint):
+    return configure_checkpoint_teacher(
+        name=str(checkpoint),
+        revision=None,
+        max_batch_pieces=4096,
+        precision="float32",
+        device="cpu",
+    )
+
+
+def entities(doc) -> list[tuple[str, str]]:
+    return [(ent.text, ent.label_) for ent in doc.ents]
+
+
+@pytest.fixture(scope="module")
+def trained(checkpoint, tmp_path_factory) -> Path:
+    """A pipeline that has learnt ANNOTATED by heart, on disk."""
+    nlp = blank_pipeline("xx")
+    add_ner(nlp, checkpoint, spans_key="sc")
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    optimizer = Adam(3e-3, grad_clip=1.0, use_averages=False)
+    for _ in range(60):
+        losses = nlp.update(examples, sgd=optimizer)
+    assert losses["transformer_ner"] < 0.05
+    path = tmp_path_factory.mktemp("trained") / "model"
+    nlp.to_disk(path)
+    return path
+
+
+@pytest.mark.parametrize("new_types", [[], ["COURIER", "PHONE"]])
+def test_before_training_it_is_the_checkpoint(nlp_blank, any_checkpoint, new_types):
+    ner = add_ner(nlp_blank, any_checkpoint)
+    for kind in new_types:
+        assert ner.add_label(kind) == 1
+    nlp_blank.initialize()
+    assert ner.tags == TAGS + [f"{p}-{kind}" for kind in new_types for p in "BI"]
+    n_seen = 0
+    for doc in make_docs(nlp_blank):
+        words = [token.text for token in doc]
+        best = plain_rows(any_checkpoint, words).argmax(axis=1)
+        expected = spans_from_tags([TAGS[i] for i in best])
+        got = [(ent.start, ent.end, ent.label_) for ent in ner(doc).ents]
+        assert got == expected
+        n_seen += len(got)
+    assert n_seen
+
+
+def test_learns_new_and_old_types(trained):
+    nlp = spacy.load(trained)
+    for text, ents in ANNOTATED:
+        doc = nlp(text)
+        assert entities(doc) == [(text[a:b], kind) for (a, b), kind in ents.items()]
+        assert list(doc.spans["sc"]) == list(doc.ents)
+        confidences = doc.spans["sc"].attrs["scores"]
+        assert len(confidences) == len(doc.ents)
+        assert all(0.5 < confidence <= 1 for confidence in confidences)
+    assert nlp.get_pipe("transformer_ner").labels == (
+        "PER",
+        "ORG",
+        "LOC",
+        "COURIER",
+        "PHONE",
+    )
+
+
+def test_loads_elsewhere_without_base_and_network(trained, tmp_path):
+    """In another process, from another folder, with nothing to fetch from."""
+    base = make_checkpoint("xlm-roberta", tmp_path / "base")
+    nlp = blank_pipeline("xx")
+    add_ner(nlp, base)
+    nlp.initialize()
+    nlp.to_disk(tmp_path / "made")
+    shutil.move(tmp_path / "made", tmp_path / "moved")
+    shutil.rmtree(base)
+    code = (
+        "import socket, sys, spacy\n"
+        "def refuse(*args, **kwargs): raise OSError('no network')\n"
+        "socket.socket.connect = refuse\n"
+        "nlp = spacy.load(sys.argv[1])\n"
+        "for text in sys.argv[2:]:\n"
+        "    print([(e.text, e.label_) for e in nlp(text).ents])\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "moved", *SENTENCES],
+        capture_output=True,
+        encoding="utf8",
+        cwd=tmp_path,
+        env={**os.environ, "HF_HUB_OFFLINE": "0", "PYTHONIOENCODING": "utf8"},
+    )
+    assert run.returncode == 0, run.stderr
+    expected = [str(entities(nlp(text))) for text in SENTENCES]
+    assert run.stdout.splitlines() == expected
+    assert any(line != "[]" for line in expected)
+
+
+@pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
+def test_checkpoint_folder_opens_with_transformers(trained):
+    tagger = pipeline(
+        "token-classification",
+        model=str(trained / "transformer_ner" / "checkpoint"),
+        aggregation_strategy="first",
+        device="cpu",
+    )
+    for text, ents in ANNOTATED:
+        found = {(e["start"], e["end"]): e["entity_group"] for e in tagger(text)}
+        assert found == ents
+
+
+def test_bytes_round_trip(trained):
+    nlp = spacy.load(trained)
+    again = spacy.util.load_model_from_config(nlp.config).from_bytes(nlp.to_bytes())
+    for text, _ in ANNOTATED:
+        assert entities(again(text)) == entities(nlp(text))
+    assert again.get_pipe("transformer_ner").cfg == nlp.get_pipe("transformer_ner").cfg
+
+
+def test_no_pickle_is_written(trained):
+    suffixes = {file.suffix for file in (trained / "transformer_ner").rglob("*.*")}
+    assert suffixes <= {".json", ".safetensors"}
+
+
+def test_pipe_equals_call_and_keeps_order(trained):
+    nlp = spacy.load(trained)
+    texts = [text for text, _ in ANNOTATED] * 3 + ["", "  ", "\n", *SENTENCES]
+    piped = list(nlp.pipe(texts, batch_size=4))
+    assert [doc.text for doc in piped] == texts
+    assert [entities(doc) for doc in piped] == [entities(nlp(text)) for text in texts]
+
+
+def test_entities_that_are_there_stay(trained):
+    nlp = spacy.load(trained)
+    ruler = nlp.add_pipe("entity_ruler", before="transformer_ner")
+    ruler.add_patterns([{"label": "CITY", "pattern": "Bremen"}])
+    ruler.add_patterns([{"label": "BRAND", "pattern": "Freight"}])
+    assert entities(nlp(ANNOTATED[0][0])) == [
+        ("Anna", "PER"),
+        ("Freight", "BRAND"),
+        ("Bremen", "CITY"),
+    ]
+
+
+def test_sourced_component_is_kept_by_initialize(trained):
+    """Initialising again reads no checkpoint and changes no weight."""
+    nlp = blank_pipeline("xx")
+    nlp.add_pipe("transformer_ner", source=spacy.load(trained))
+    nlp.initialize()
+    for text, ents in ANNOTATED:
+        assert [(e.start_char, e.end_char) for e in nlp(text).ents] == list(ents)
+
+
+def test_add_label_to_a_trained_pipeline(trained):
+    nlp = spacy.load(trained)
+    ner = nlp.get_pipe("transformer_ner")
+    before = [entities(nlp(text)) for text, _ in ANNOTATED]
+    assert ner.add_label("FACILITY") == 1
+    assert ner.add_label("FACILITY") == 0
+    assert ner.add_label("PER") == 0
+    assert ner.tags[-2:] == ["B-FACILITY", "I-FACILITY"]
+    assert [entities(nlp(text)) for text, _ in ANNOTATED] == before
+    with pytest.raises(ValueError, match="E187"):
+        ner.add_label(3)
+
+
+def test_update_without_sgd_does_not_step(nlp_blank, checkpoint):
+    ner = add_ner(nlp_blank, checkpoint)
+    examples = make_examples(nlp_blank)
+    nlp_blank.initialize(lambda: examples)
+    before = ner.model.predict([eg.predicted for eg in examples])
+    losses = ner.update(examples)
+    after = ner.model.predict([eg.predicted for eg in examples])
+    assert losses["transformer_ner"] > 0
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("max_batch_pieces", [1, 60, 4096])
+def test_update_does_not_depend_on_grouping(nlp_blank, checkpoint, max_batch_pieces):
+    """The gradient of a batch is the same, however little of it fits at once."""
+    gradients, values = [], []
+    for pieces in (100000, max_batch_pieces):
+        nlp = blank_pipeline("xx")
+        ner = add_ner(nlp, checkpoint, max_batch_pieces=pieces, loss=DISTILLATION)
+        examples = make_examples(nlp)
+        ner.initialize(lambda e=examples: e, nlp=nlp, teacher=make_teacher(checkpoint))
+        losses = ner.update(examples)
+        values.append(losses["transformer_ner"])
+        parameters = ner.model.shims[0].module.parameters()
+        gradients.append([p.grad.numpy() for p in parameters if p.grad is not None])
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+    for a, b in zip(*gradients, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_get_loss_is_what_update_adds(nlp_blank, checkpoint):
+    ner = add_ner(nlp_blank, checkpoint, loss=DISTILLATION)
+    examples = make_examples(nlp_blank)
+    ner.initialize(lambda: examples, nlp=nlp_blank, teacher=make_teacher(checkpoint))
+    rows = ner.model.predict([eg.predicted for eg in examples])
+    loss, d_rows = ner.get_loss(examples, rows)
+    assert loss == pytest.approx(ner.update(examples)["transformer_ner"], rel=1e-5)
+    assert [d.shape for d in d_rows] == [r.shape for r in rows]
+
+
+def test_classic_distillation_holds_the_old_types(nlp_blank, checkpoint):
+    """With gold tags that say O everywhere, a teacher's weight keeps old entities."""
+    found = {}
+    for alpha in (1.0, 0.05):
+        nlp = blank_pipeline("xx")
+        ner = add_ner(nlp, checkpoint, loss={**DISTILLATION, "alpha": alpha})
+        examples = [
+            Example.from_dict(doc, {"entities": ["O"] * len(doc)})
+            for doc in make_docs(nlp)
+        ]
+        ner.initialize(lambda e=examples: e, nlp=nlp, teacher=make_teacher(checkpoint))
+        before = sum(len(ner(doc).ents) for doc in make_docs(nlp))
+        optimizer = Adam(1e-3, use_averages=False)
+        for _ in range(40):
+            ner.update(examples, sgd=optimizer)
+        found[alpha] = sum(len(ner(doc).ents) for doc in make_docs(nlp)), before
+    assert found[1.0][0] < found[1.0][1] / 4
+    assert found[0.05][0] > found[0.05][1] / 2
+
+
+def test_empty_docs_do_not_stop_training(nlp_blank, checkpoint):
+    ner = add_ner(nlp_blank, checkpoint)
+    docs = [Doc(nlp_blank.vocab), nlp_blank.make_doc("  ")]
+    examples = [Example(doc, doc.copy()) for doc in docs]
+    nlp_blank.initialize(lambda: examples)
+    optimizer = Adam(1e-3, use_averages=False)
+    losses = ner.update(examples, sgd=optimizer)
+    assert losses == {"transformer_ner": 0.0}
+
+
+def test_labels_from_a_file_need_not_be_in_the_corpus(nlp_blank, checkpoint):
+    ner = add_ner(nlp_blank, checkpoint)
+    ner.initialize(
+        lambda: make_examples(nlp_blank), labels=["PHONE", "COURIER", "LOC", "ZIP"]
+    )
+    assert ner.labels == ("PER", "ORG", "LOC", "COURIER", "PHONE", "ZIP")
+    assert ner.label_data == list(ner.labels)
+
+
+def test_unknown_type_names_file_and_line(nlp_blank, checkpoint):
+    ner = add_ner(nlp_blank, checkpoint)
+    examples = make_examples(nlp_blank)
+    examples[0].reference.user_data["source"] = "mine/train.conll:7"
+    examples[0].reference.user_data["ent_lines"] = [7, 10]
+    match = r"'COURIER' came at mine/train\.conll:10 \('Northway Freight'\)"
+    with pytest.raises(UserError, match=match):
+        ner.initialize(lambda: examples, labels=["PER", "PHONE"])
+
+
+def test_label_given_twice(nlp_blank, checkpoint):
+    ner = add_ner(nlp_blank, checkpoint)
+    with pytest.raises(UserError, match="PHONE is given more than once"):
+        ner.initialize(lambda: make_examples(nlp_blank), labels=["PHONE", "PHONE"])
+
+
+def test_distillation_without_a_teacher(nlp_blank, checkpoint):
+    ner = add_ner(nlp_blank, checkpoint, loss=DISTILLATION)
+    examples = make_examples(nlp_blank)
+    with pytest.raises(UserError, match="A teacher was expected"):
+        ner.initialize(lambda: examples)
+    nlp_blank.initialize()  # to use it as it is, none is needed
+    with pytest.raises(UserError, match="A teacher was expected"):
+        ner.update(examples)
+
+
+def test_teacher_with_other_labels(nlp_blank, checkpoint, trained):
+    ner = add_ner(nlp_blank, checkpoint, loss=DISTILLATION)
+    teacher = make_teacher(trained / "transformer_ner" / "checkpoint")
+    with pytest.raises(UserError, match="lacks B-COURIER, I-COURIER"):
+        ner.initialize(
+            lambda: [Example(doc, doc) for doc in make_docs(nlp_blank)], teacher=teacher
+        )
+
+
+def test_trained_checkpoint_is_base_and_teacher_of_the_next_round(trained):
+    nlp = blank_pipeline("xx")
+    base = trained / "transformer_ner" / "checkpoint"
+    ner = add_ner(nlp, base, freeze=["embeddings"], loss=DISTILLATION)
+    examples = make_examples(nlp)
+    ner.initialize(
+        lambda: examples,
+        labels=["ZIP", "PER", "COURIER", "PHONE", "LOC"],
+        teacher=make_teacher(base),
+    )
+    assert ner.labels == ("PER", "ORG", "LOC", "COURIER", "PHONE", "ZIP")
+    assert ner.cfg["old_types"] == ["PER", "ORG", "LOC", "COURIER", "PHONE"]
+    assert ner.update(examples)["transformer_ner"] < 0.05
+
+
+def test_score_has_spacys_seqevals_and_old_and_new(trained):
+    nlp = spacy.load(trained)
+    scores = nlp.evaluate(make_examples(nlp))
+    for key in ("ents_f", "seqeval_f", "seqeval_accuracy", "ents_old_f", "ents_new_f"):
+        assert scores[key] == pytest.approx(1.0)
+    assert set(scores["seqeval_per_type"]) == {"PER", "LOC", "COURIER", "PHONE"}

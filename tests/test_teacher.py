@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from conftest import SENTENCES, TAGS, make_checkpoint
+from test_ner import make_teacher
+from test_network import make_docs, plain_rows
+from thinc.api import Model
+
+from retainer.errors import UserError
+from retainer.teacher import check_teacher
+
+
+def test_logits_are_the_checkpoints(nlp_blank, checkpoint):
+    teacher = make_teacher(checkpoint)
+    assert teacher.tags == TAGS
+    rows = teacher.logits(make_docs(nlp_blank))
+    for text, doc_rows in zip(SENTENCES, rows, strict=True):
+        expected = plain_rows(checkpoint, text.split())
+        np.testing.assert_allclose(doc_rows, expected, atol=0.02)  # kept in float16
+        assert doc_rows.dtype == np.float32
+
+
+def test_remembered_texts_need_no_network(nlp_blank, tmp_path):
+    """Not even its files, once all texts are known."""
+    path = make_checkpoint("xlm-roberta", tmp_path / "gone")
+    teacher = make_teacher(path)
+    docs = make_docs(nlp_blank)
+    teacher.remember(docs)
+    known = teacher.logits(docs)
+    for file in path.iterdir():
+        file.unlink()
+    for a, b in zip(known, teacher.logits(docs[::-1])[::-1], strict=True):
+        assert np.array_equal(a, b)
+    with pytest.raises(UserError, match=r"no config\.json"):
+        teacher.logits(make_docs(nlp_blank, ["a text that is new"]))
+
+
+def test_each_text_is_asked_about_once(nlp_blank, checkpoint, monkeypatch):
+    teacher = make_teacher(checkpoint)
+    teacher.logits(make_docs(nlp_blank))
+    asked = []
+    predict = Model.predict
+
+    def count(model, docs):
+        asked.append(len(docs))
+        return predict(model, docs)
+
+    monkeypatch.setattr(Model, "predict", count)
+    teacher.logits(make_docs(nlp_blank, [*SENTENCES, "Anna", "Anna"]))
+    assert asked == [1]
+
+
+def test_check_teacher():
+    check_teacher(["B-PER", "O"], TAGS)
+    with pytest.raises(UserError, match="the student lacks B-MISC"):
+        check_teacher(["O", "B-MISC"], TAGS)
