@@ -10,12 +10,11 @@ from spacy.schemas import ConfigSchemaTraining
 from spacy.tokens import Doc, DocBin
 from thinc.api import Config
 
+from retainer.config import configure_warmup_linear, count_epoch_steps
 from retainer.conll import Sentence, format_sentence
 from retainer.corpus import (
     blank_pipeline,
-    configure_warmup_linear,
     convert,
-    count_epoch_steps,
     doc_from_sentence,
     read_docs,
     write_docs,

@@ -1,6 +1,5 @@
 """Sentences to Docs as a pipeline would make them; files of Docs, and their counts."""
 
-import math
 import os
 import zlib
 from bisect import bisect_right
@@ -13,8 +12,7 @@ from pathlib import Path
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
-from spacy.training.corpus import FILE_TYPE, walk_corpus
-from thinc.api import constant, warmup_linear
+from spacy.training.corpus import FILE_TYPE
 
 from .conll import Sentence, find_files, read_conll
 from .errors import UserError
@@ -121,12 +119,12 @@ def read_docs(path: Path, nlp: Language) -> Iterator[Doc]:
         for sentence in read_conll(path):
             yield doc_from_sentence(nlp, sentence)
         return
-    for doc_i, doc in enumerate(_read_bin(path).get_docs(nlp.vocab), start=1):
+    for doc_i, doc in enumerate(read_bin(path).get_docs(nlp.vocab), start=1):
         doc.user_data.setdefault("source", f"{path}: document {doc_i}")
         yield doc
 
 
-def _read_bin(path: Path) -> DocBin:
+def read_bin(path: Path) -> DocBin:
     try:
         return DocBin().from_disk(path)
     except OSError as error:
@@ -195,55 +193,3 @@ def blank_pipeline(lang: str) -> Language:
             f"A language code of spaCy, such as xx, en or th, was expected, but "
             f"'{lang}' is none that can be loaded here. Use xx for any language."
         ) from error
-
-
-def count_epoch_steps(path: Path | None, batch_size: int) -> int:
-    """`retainer.epoch_steps.v1`: the steps between two evaluations, about one epoch.
-
-    One step short of an epoch: spaCy counts steps from 0 and scores every step that
-    the number divides, so that with the whole epoch the last one would go unscored.
-    path: a .spacy file or a folder of them, as for `spacy.Corpus.v1`.
-    """
-    return max(1, _steps_per_epoch(path, batch_size, "retainer.epoch_steps.v1") - 1)
-
-
-def configure_warmup_linear(
-    path: Path | None,
-    batch_size: int | str,
-    max_epochs: int | str,
-    initial_rate: float,
-    warmup: float,
-) -> Iterable[float]:
-    """`retainer.warmup_linear.v1`: up from 0 to the initial rate, then down to 0.
-
-    `nlp.create_optimizer`, which `nlp.resume_training` calls, leaves the variables of
-    a config as they are, "${training.max_epochs}": with these the rate is constant.
-    warmup: the share of all steps that go up, 0 to 1; one step at least.
-    """
-    if isinstance(batch_size, str) or isinstance(max_epochs, str):
-        return constant(initial_rate)
-    name = "retainer.warmup_linear.v1"
-    if max_epochs < 1 or not 0 <= warmup <= 1:
-        raise UserError(
-            f"A `max_epochs` of 1 or more and a `warmup` from 0 to 1 were expected in "
-            f"{name}, but they are {max_epochs} and {warmup}. Correct the config."
-        )
-    n_steps = max_epochs * _steps_per_epoch(path, batch_size, name)
-    return warmup_linear(initial_rate, max(1, round(warmup * n_steps)), n_steps)
-
-
-def _steps_per_epoch(path: Path | None, batch_size: int, name: str) -> int:
-    if batch_size < 1:
-        raise UserError(
-            f"A `batch_size` of 1 or more was expected in {name}, but it is "
-            f"{batch_size}. Correct the config."
-        )
-    is_found = path is not None and Path(path).exists()
-    files = walk_corpus(path, FILE_TYPE) if is_found else []
-    n_docs = sum(len(_read_bin(file)) for file in files)
-    if n_docs == 0:
-        raise UserError(
-            f"A {FILE_TYPE} file with documents, or a folder of them, was expected as "
-            f"`path` of {name}, but it is '{path}'. As a rule it is `--paths.train`."
-        )
-    return math.ceil(n_docs / batch_size)

@@ -1,0 +1,365 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from spacy import registry
+from torch.nn import functional as F
+
+from retainer.errors import UserError
+from retainer.losses import (
+    NO_GOLD,
+    Loss,
+    configure_cross_entropy,
+    configure_interpolated_distillation,
+    count_labelled,
+    cross_entropy,
+    distil,
+    interpolate,
+    log_softmax,
+    loss_of_docs,
+)
+
+TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
+
+# tokens, the student's tags, the student's column of each of the teacher's tags
+SHAPES = [
+    pytest.param(0, 5, [0, 1, 2], id="no-tokens"),
+    pytest.param(1, 5, [0, 1, 2], id="one-token"),
+    pytest.param(7, 5, [0, 1, 2], id="teacher-first"),
+    pytest.param(7, 5, [4, 0, 2], id="permuted"),
+    pytest.param(7, 4, [3, 2, 1, 0], id="nothing-new"),
+    pytest.param(7, 6, [5], id="one-old-tag"),
+]
+
+
+def draw(n_tokens: int, n_tags: int, n_old: int) -> tuple:
+    """Student's logits, gold ids and teacher's logits, in float64."""
+    rng = np.random.default_rng(n_tokens + 10 * n_tags)
+    return (
+        rng.normal(size=(n_tokens, n_tags)) * 3,
+        rng.integers(n_tags, size=n_tokens),
+        rng.normal(size=(n_tokens, n_old)) * 3,
+    )
+
+
+def by_autograd(
+    function: Callable[[torch.Tensor], torch.Tensor], logits: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """The value of a sum over tokens and its gradient, both per token."""
+    X = torch.tensor(logits, requires_grad=True)
+    Y = function(X) / max(len(logits), 1)
+    Y.backward()
+    return Y.item(), X.grad.numpy()
+
+
+def torch_ce(X: torch.Tensor, gold: np.ndarray) -> torch.Tensor:
+    return F.cross_entropy(X, torch.tensor(gold), reduction="sum")
+
+
+def torch_kl(X: torch.Tensor, teacher: np.ndarray, temperature: float) -> torch.Tensor:
+    q = torch.softmax(torch.tensor(teacher) / temperature, dim=1)
+    log_p = torch.log_softmax(X / temperature, dim=1)
+    return F.kl_div(log_p, q, reduction="sum")
+
+
+def assert_same(ours: tuple[float, np.ndarray], expected: tuple) -> None:
+    assert_allclose(ours[0], expected[0], **TOLERANCE)
+    assert_allclose(ours[1], expected[1], **TOLERANCE)
+    assert ours[1].shape == expected[1].shape
+
+
+@pytest.mark.parametrize(("n_tokens", "n_tags", "columns"), SHAPES)
+def test_log_softmax_equals_torch(n_tokens: int, n_tags: int, columns: list) -> None:
+    logits, _, _ = draw(n_tokens, n_tags, len(columns))
+    expected = torch.log_softmax(torch.tensor(logits), dim=1).numpy()
+    assert_allclose(log_softmax(logits), expected, **TOLERANCE)
+
+
+@pytest.mark.parametrize(("n_tokens", "n_tags", "columns"), SHAPES)
+def test_cross_entropy_equals_autograd(
+    n_tokens: int, n_tags: int, columns: list
+) -> None:
+    logits, gold, _ = draw(n_tokens, n_tags, len(columns))
+    expected = by_autograd(lambda X: torch_ce(X, gold), logits)
+    assert_same(cross_entropy(logits, gold), expected)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize(("n_tokens", "n_tags", "columns"), SHAPES)
+def test_distil_equals_autograd(
+    n_tokens: int, n_tags: int, columns: list, temperature: float
+) -> None:
+    logits, _, teacher = draw(n_tokens, n_tags, len(columns))
+    student = logits[:, columns]
+    expected = by_autograd(lambda X: torch_kl(X, teacher, temperature), student)
+    assert_same(distil(student, teacher, temperature=temperature), expected)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize(("n_tokens", "n_tags", "columns"), SHAPES)
+def test_interpolate_equals_autograd(
+    n_tokens: int, n_tags: int, columns: list, temperature: float, alpha: float
+) -> None:
+    logits, gold, teacher = draw(n_tokens, n_tags, len(columns))
+
+    def function(X: torch.Tensor) -> torch.Tensor:
+        kl = torch_kl(X[:, columns], teacher, temperature)
+        return alpha * torch_ce(X, gold) + (1 - alpha) * temperature**2 * kl
+
+    ours = interpolate(
+        logits, gold, teacher, np.array(columns), alpha=alpha, temperature=temperature
+    )
+    assert_same(ours, by_autograd(function, logits))
+
+
+FUNCTIONS = {
+    "cross_entropy": lambda X, gold, teacher: cross_entropy(X, gold),
+    "distil": lambda X, gold, teacher: distil(X[:, :4], teacher, temperature=2.0),
+    "interpolate": lambda X, gold, teacher: interpolate(
+        X, gold, teacher, np.array([4, 1, 0, 3]), alpha=0.4, temperature=2.0
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_gradient_is_the_slope_in_any_direction(name: str) -> None:
+    logits, gold, teacher = draw(6, 5, 4)
+    _, d_logits = FUNCTIONS[name](logits, gold, teacher)
+    direction = np.random.default_rng(1).normal(size=logits.shape)
+    step = 1e-5 * direction
+    up, _ = FUNCTIONS[name](logits + step, gold, teacher)
+    down, _ = FUNCTIONS[name](logits - step, gold, teacher)
+    slope = (d_logits * direction[:, : d_logits.shape[1]]).sum()
+    assert abs(slope) > 1e-3
+    assert_allclose((up - down) / 2e-5, slope, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_gradient_rows_sum_to_zero(name: str) -> None:
+    logits, gold, teacher = draw(6, 5, 4)
+    _, d_logits = FUNCTIONS[name](logits, gold, teacher)
+    assert np.abs(d_logits).max() > 1e-3
+    assert_allclose(d_logits.sum(axis=1), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_precision_is_that_of_the_logits(name: str) -> None:
+    logits, gold, teacher = draw(6, 5, 4)
+    exact, d_exact = FUNCTIONS[name](logits, gold, teacher)
+    halved = logits.astype(np.float32), gold, teacher.astype(np.float32)
+    loss, d_logits = FUNCTIONS[name](*halved)
+    assert type(loss) is float
+    assert d_logits.dtype == np.float32
+    assert_allclose(loss, exact, rtol=1e-5)
+    assert_allclose(d_logits, d_exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_huge_logits_do_not_overflow(name: str) -> None:
+    logits, gold, teacher = draw(6, 5, 4)
+    loss, d_logits = FUNCTIONS[name](logits * 1e4, gold, teacher * 1e4)
+    assert np.isfinite(loss)
+    assert np.isfinite(d_logits).all()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_logits_are_left_as_they_are(name: str) -> None:
+    logits, gold, teacher = draw(6, 5, 4)
+    FUNCTIONS[name](logits, gold, teacher)
+    assert_array_equal(logits, draw(6, 5, 4)[0])
+    assert_array_equal(teacher, draw(6, 5, 4)[2])
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_student_that_equals_its_teacher_loses_nothing(temperature: float) -> None:
+    """Up to a constant a row, which no probability feels; new tags may differ."""
+    logits, gold, _ = draw(6, 5, 3)
+    columns = np.array([4, 0, 2])
+    teacher = logits[:, columns] + np.arange(6)[:, None]
+    loss, d_logits = interpolate(
+        logits, gold, teacher, columns, alpha=0.0, temperature=temperature
+    )
+    assert_allclose(loss, 0, atol=1e-12)
+    assert_allclose(d_logits, 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_another_student_loses_something(temperature: float) -> None:
+    logits, _, teacher = draw(6, 5, 5)
+    assert distil(logits, teacher, temperature=temperature)[0] > 0.01
+
+
+def test_distillation_touches_no_new_column() -> None:
+    logits, gold, teacher = draw(6, 5, 3)
+    columns = np.array([4, 0, 2])
+    _, d_logits = interpolate(
+        logits, gold, teacher, columns, alpha=0.0, temperature=2.0
+    )
+    assert_array_equal(d_logits[:, [1, 3]], 0)
+    assert (d_logits[:, columns] != 0).all()
+
+
+def test_values_by_hand() -> None:
+    # p = (1/2, 1/4, 1/4) and the teacher's q = (1/4, 3/4) over the last two tags
+    logits = np.log([[0.5, 0.25, 0.25]])
+    teacher = np.log([[0.25, 0.75]])
+    ce, d_ce = cross_entropy(logits, np.array([1]))
+    assert_allclose(ce, np.log(4))
+    assert_allclose(d_ce, [[0.5, -0.75, 0.25]])
+    kl, d_kl = distil(logits[:, 1:], teacher, temperature=1.0)
+    assert_allclose(kl, 0.25 * np.log(0.5) + 0.75 * np.log(1.5))
+    assert_allclose(d_kl, [[0.25, -0.25]])
+
+
+@pytest.mark.parametrize(
+    ("gold", "n_labelled"),
+    [
+        ([], 1),
+        ([[]], 1),
+        ([[NO_GOLD, NO_GOLD]], 1),
+        ([[0, NO_GOLD], [], [3]], 2),
+        ([[0, 1, 2]], 3),
+    ],
+)
+def test_labelled_tokens_are_counted(gold: list, n_labelled: int) -> None:
+    assert count_labelled([np.array(ids, dtype=int) for ids in gold]) == n_labelled
+
+
+COLUMNS = np.array([4, 0, 2])
+LENGTHS = [3, 0, 5, 1]
+LOSSES = {
+    "cross_entropy": configure_cross_entropy(),
+    "distillation": configure_interpolated_distillation(alpha=0.3, temperature=2.0),
+}
+
+
+def split_by_doc(array: np.ndarray) -> list[np.ndarray]:
+    return np.split(array, np.cumsum(LENGTHS)[:-1])
+
+
+def batch(missing: list[int]) -> tuple[list, list, list]:
+    """Rows, gold and teacher's rows of four docs; some tokens without a label.
+
+    Those have the rows of a token without pieces: -inf but for one tag.
+    """
+    logits, gold, teacher = draw(sum(LENGTHS), 5, 3)
+    gold[missing] = NO_GOLD
+    logits[missing, 1:] = -np.inf
+    teacher[missing, 1:] = -np.inf
+    return split_by_doc(logits), split_by_doc(gold), split_by_doc(teacher)
+
+
+def run(loss: Loss, docs: list[int], missing: list[int]) -> tuple[float, list]:
+    rows, gold, teacher = batch(missing)
+    return loss_of_docs(
+        loss,
+        [rows[i] for i in docs],
+        [gold[i] for i in docs],
+        [teacher[i] for i in docs] if loss.needs_teacher else None,
+        COLUMNS if loss.needs_teacher else None,
+        count_labelled(gold),
+    )
+
+
+@pytest.mark.parametrize("missing", [[], [0, 4, 8], [0, 1, 2], [3, 4, 5, 6, 7, 8]])
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_is_a_mean_over_labelled_tokens(name: str, missing: list[int]) -> None:
+    rows, gold, teacher = map(np.concatenate, batch(missing))
+    kept = gold != NO_GOLD
+    expected, d_kept = LOSSES[name].compute(
+        rows[kept], gold[kept], teacher[kept], COLUMNS
+    )
+    loss, d_rows = run(LOSSES[name], [0, 1, 2, 3], missing)
+    assert [len(d_doc) for d_doc in d_rows] == LENGTHS
+    d_all = np.concatenate(d_rows)
+    assert_allclose(loss, expected, **TOLERANCE)
+    assert_allclose(d_all[kept], d_kept, **TOLERANCE)
+    assert_array_equal(d_all[~kept], 0)
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [[0], [1], [2], [3]],
+        [[0, 1], [2, 3]],
+        [[3, 1], [2, 0]],
+        [[2], [3, 0, 1]],
+    ],
+)
+@pytest.mark.parametrize("missing", [[], [0, 4, 8], [0, 1, 2]])
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_does_not_depend_on_the_grouping(
+    name: str, missing: list[int], groups: list[list[int]]
+) -> None:
+    whole, d_whole = run(LOSSES[name], [0, 1, 2, 3], missing)
+    parts = [run(LOSSES[name], group, missing) for group in groups]
+    assert_allclose(sum(loss for loss, _ in parts), whole, **TOLERANCE)
+    order = [doc_i for group in groups for doc_i in group]
+    d_parts = [d_doc for _, d_docs in parts for d_doc in d_docs]
+    for doc_i, d_doc in zip(order, d_parts, strict=True):
+        assert_allclose(d_doc, d_whole[doc_i], **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_docs_without_a_label_teach_nothing(name: str) -> None:
+    loss, d_rows = run(LOSSES[name], [0, 1, 2, 3], list(range(sum(LENGTHS))))
+    assert loss == 0.0
+    assert [d_doc.shape for d_doc in d_rows] == [(n, 5) for n in LENGTHS]
+    assert_array_equal(np.concatenate(d_rows), 0)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradient_has_the_precision_of_the_rows(name: str) -> None:
+    rows, gold, teacher = batch([0])
+    _, d_rows = loss_of_docs(
+        LOSSES[name],
+        [doc_rows.astype(np.float32) for doc_rows in rows],
+        gold,
+        [doc_rows.astype(np.float32) for doc_rows in teacher],
+        COLUMNS,
+        count_labelled(gold),
+    )
+    assert {d_doc.dtype for d_doc in d_rows} == {np.dtype(np.float32)}
+
+
+def test_alpha_of_one_is_fine_tuning_without_a_teacher() -> None:
+    logits, gold, _ = draw(6, 5, 3)
+    loss = configure_interpolated_distillation(alpha=1.0, temperature=2.0)
+    assert not loss.needs_teacher
+    assert_same(loss.compute(logits, gold, None, None), cross_entropy(logits, gold))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.99])
+def test_less_alpha_needs_a_teacher(alpha: float) -> None:
+    logits, gold, teacher = draw(6, 5, 3)
+    loss = configure_interpolated_distillation(alpha=alpha, temperature=3.0)
+    assert loss.needs_teacher
+    expected = interpolate(logits, gold, teacher, COLUMNS, alpha=alpha, temperature=3.0)
+    assert_same(loss.compute(logits, gold, teacher, COLUMNS), expected)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "temperature"),
+    [(-0.1, 2.0), (1.1, 2.0), (float("nan"), 2.0), (0.5, 0.0), (0.5, -1.0), (1.0, 0.0)],
+)
+def test_settings_out_of_range(alpha: float, temperature: float) -> None:
+    message = rf"has alpha = {alpha} and temperature = {temperature}\. Usual are"
+    with pytest.raises(UserError, match=message):
+        configure_interpolated_distillation(alpha, temperature)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("retainer.CrossEntropy.v1", configure_cross_entropy),
+        (
+            "retainer.InterpolatedDistillation.v1",
+            configure_interpolated_distillation,
+        ),
+    ],
+)
+def test_losses_are_registered(name: str, make: Callable[..., Loss]) -> None:
+    assert registry.misc.get(name) is make
