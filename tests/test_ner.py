@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import spacy
+import srsly
 from conftest import SENTENCES, TAGS, add_ner, make_checkpoint
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -335,3 +336,4 @@ def test_score_has_spacys_seqevals_and_old_and_new(trained):
     for key in ("ents_f", "seqeval_f", "seqeval_accuracy", "ents_old_f", "ents_new_f"):
         assert scores[key] == pytest.approx(1.0)
     assert set(scores["seqeval_per_type"]) == {"PER", "LOC", "COURIER", "PHONE"}
+    assert srsly.json_loads(srsly.json_dumps(scores))["seqeval_f"] == 1.0

@@ -1,4 +1,5 @@
 import pytest
+import srsly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval import metrics
@@ -230,6 +231,13 @@ def test_old_types_reach_the_scores() -> None:
     scores = score_ner([eg], old_types=["PER", "ORG"])
     assert (scores["ents_old_p"], scores["ents_old_r"]) == (0.5, 1.0)
     assert scores["ents_new_f"] == 1.0
+
+
+def test_scores_can_be_written_as_json() -> None:
+    tokens = "Anna |DHL"
+    eg = make_example((tokens, [(0, 1, "PER"), (1, 2, "ORG")]), (tokens, []))
+    scores = score_ner([eg, make_example((tokens, []), (tokens, [(0, 1, "PER")]))])
+    assert srsly.json_loads(srsly.json_dumps(scores)) == scores
 
 
 def test_docs_without_annotation_are_not_scored() -> None:

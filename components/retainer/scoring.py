@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from spacy.scorer import PRFScore, get_ner_prf
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -33,6 +34,11 @@ def tag_sequence(doc: Doc, boundaries: list[int]) -> list[str]:
     return tags_from_spans(len(boundaries), spans, [])
 
 
+def _plain(value: Any) -> Any:
+    """NumPy's numbers cannot be written as JSON."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def seqeval_scores(gold: Paths, predicted: Paths) -> dict[str, Any]:
     """seqeval (Nakayama 2018) in its default mode: micro average over entities.
 
@@ -50,10 +56,12 @@ def seqeval_scores(gold: Paths, predicted: Paths) -> dict[str, Any]:
     per_type = {kind: row for kind, row in report.items() if not kind.endswith(" avg")}
     names = {"p": "precision", "r": "recall", "f": "f1-score", "support": "support"}
     return {
-        **{f"seqeval_{key}": micro.get(names[key]) for key in "prf"},
-        "seqeval_accuracy": accuracy_score(gold, predicted) if any(gold) else None,
+        **{f"seqeval_{key}": _plain(micro.get(names[key])) for key in "prf"},
+        "seqeval_accuracy": (
+            _plain(accuracy_score(gold, predicted)) if any(gold) else None
+        ),
         "seqeval_per_type": {
-            kind: {key: row[name] for key, name in names.items()}
+            kind: {key: _plain(row[name]) for key, name in names.items()}
             for kind, row in per_type.items()
         },
     }
