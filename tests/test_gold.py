@@ -148,6 +148,16 @@ def test_gold_has_the_scheme_of_the_tags(tags: list[str], expected: str) -> None
     assert read_gold(eg, tags) == expected
 
 
+def test_type_that_no_tag_stands_for() -> None:
+    eg = make_example("Anna |at |5 |55", "Anna |at |5 |55", [(2, 4, "PHONE")])
+    message = (
+        r"One of the tags O, PER was expected, but the example 'Anna at 5 55' has "
+        r"B-PHONE, I-PHONE\. Call add_label first"
+    )
+    with pytest.raises(UserError, match=message):
+        gold_ids(eg, {"O": 0, "PER": 1})
+
+
 def test_reference_without_annotation_says_nothing() -> None:
     eg = Example(make_doc("Anna |in |Bremen"), make_doc("Anna |in |Bremen"))
     assert read_gold(eg, BIO) == "- - -"

@@ -231,6 +231,13 @@ def test_update_does_not_depend_on_grouping(nlp_blank, checkpoint, max_batch_pie
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+def test_update_with_a_type_that_was_never_added(nlp_blank, checkpoint):
+    ner = add_ner(nlp_blank, checkpoint)
+    nlp_blank.initialize()
+    with pytest.raises(UserError, match="has B-COURIER, I-COURIER. Call add_label"):
+        ner.update(make_examples(nlp_blank))
+
+
 def test_get_loss_is_what_update_adds(nlp_blank, checkpoint):
     ner = add_ner(nlp_blank, checkpoint, loss=DISTILLATION)
     examples = make_examples(nlp_blank)

@@ -21,6 +21,12 @@ def gold_ids(eg: Example, columns: dict[str, int]) -> Ints1d:
     biluo = eg.get_aligned_ner()  # spaCy's BILUO, whatever the model's scheme
     spans = spans_from_tags([tag or OUTSIDE for tag in biluo])
     path = tags_from_spans(len(biluo), spans, list(columns))
+    unknown = sorted({name for name in path if name not in columns})
+    if unknown:
+        raise UserError(
+            f"One of the tags {', '.join(columns)} was expected, but the example "
+            f"'{eg.text[:40]}' has {', '.join(unknown)}. Call add_label first."
+        )
     return np.array(
         [
             NO_GOLD if tag is None else columns[name]

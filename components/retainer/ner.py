@@ -175,6 +175,7 @@ class TransformerNER(TrainablePipe):
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
+        examples = list(examples)
         validate_examples(examples, "TransformerNER.update")
         docs = [eg.predicted for eg in examples]
         gold, groups = self._read_gold(examples)
