@@ -191,7 +191,9 @@ def look_around(network: XLMRobertaForTokenClassification) -> None:
         attention = layer.attention
         attention.self.value.weight.normal_(std=0.05)
         attention.output.dense.weight.normal_(std=0.05)
-        for head, offset in zip(range(network.config.num_attention_heads), offsets):
+        for head, offset in zip(
+            range(network.config.num_attention_heads), offsets, strict=False
+        ):
             rows = slice(head * HEAD_SIZE, (head + 1) * HEAD_SIZE)
             for linear, turn in (
                 (attention.self.query, offset),

@@ -56,7 +56,10 @@ def _labels() -> dict:
 def _train(model, trainer) -> Tokenizer:
     tokenizer = Tokenizer(model)
     if isinstance(model, models.Unigram):
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Nmt()])
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
+        )
         tokenizer.decoder = decoders.Metaspace()
     elif isinstance(model, models.BPE):
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()

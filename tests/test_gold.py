@@ -193,7 +193,7 @@ def test_unknown_type_is_named_with_its_place(user_data: dict, where: str) -> No
     ents = [(0, 1, "PER"), (2, 3, "PHONE")]
     eg = make_example("Anna |at |555", "Anna |at |555", ents, **user_data)
     message = (
-        r"One of the entity types LOC, PER was expected, but 'PHONE' came"
+        r"A type that is among \['LOC', 'PER'\] was expected, but 'PHONE' came"
         + where
         + r" \('555'\)\. Correct the tag"
     )

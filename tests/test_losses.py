@@ -363,3 +363,14 @@ def test_settings_out_of_range(alpha: float, temperature: float) -> None:
 )
 def test_losses_are_registered(name: str, make: Callable[..., Loss]) -> None:
     assert registry.misc.get(name) is make
+
+
+def test_what_the_teacher_cannot_see_is_left_out() -> None:
+    """-inf stands where the teacher has no pieces for a token."""
+    logits = np.array([[0.0, 1.0], [2.0, 0.0]], dtype=np.float32)
+    teacher = np.array([[0.0, -np.inf], [0.0, 1.0]], dtype=np.float32)
+    loss, gradient = distil(logits, teacher, temperature=2.0)
+    alone, gradient_alone = distil(logits[1:], teacher[1:], temperature=2.0)
+    assert loss == pytest.approx(alone / 2)
+    assert not gradient[0].any()
+    np.testing.assert_allclose(gradient[1], gradient_alone[0] / 2)

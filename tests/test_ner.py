@@ -160,6 +160,13 @@ def test_no_pickle_is_written(trained):
     assert suffixes <= {".json", ".safetensors"}
 
 
+def test_an_entity_goes_on_over_what_has_no_pieces(trained):
+    nlp = spacy.load(trained)
+    doc = nlp("call Petra  Lang at 555 01 99 now")
+    assert [token.text for token in doc][:4] == ["call", "Petra", " ", "Lang"]
+    assert ("Petra  Lang", "PER") in entities(doc)
+
+
 def test_pipe_equals_call_and_keeps_order(trained):
     nlp = spacy.load(trained)
     texts = [text for text, _ in ANNOTATED] * 3 + ["", "  ", "\n", *SENTENCES]
@@ -236,6 +243,13 @@ def test_update_with_a_type_that_was_never_added(nlp_blank, checkpoint):
     nlp_blank.initialize()
     with pytest.raises(UserError, match="has B-COURIER, I-COURIER. Call add_label"):
         ner.update(make_examples(nlp_blank))
+
+
+def test_get_loss_of_nothing(nlp_blank, checkpoint):
+    ner = add_ner(nlp_blank, checkpoint)
+    nlp_blank.initialize()
+    assert ner.get_loss([], []) == (0.0, [])
+    assert ner.update([]) == {"transformer_ner": 0.0}
 
 
 def test_get_loss_is_what_update_adds(nlp_blank, checkpoint):

@@ -16,9 +16,9 @@ from retainer.scoring import (
     pool,
     score_ner,
     seqeval_scores,
-    shared_boundaries,
     tag_paths,
     tag_sequence,
+    token_bounds,
 )
 
 VOCAB = blank_pipeline("xx").vocab
@@ -118,8 +118,8 @@ CASES = {
     "white space": (
         ("a|  |b", [(0, 1, "PER"), (2, 3, "PER")]),
         ("a|  |b", [(0, 3, "PER")]),
-        "B-PER O B-PER",
-        "B-PER I-PER I-PER",
+        "B-PER B-PER",
+        "B-PER I-PER",
         (0, 2, 1),
     ),
     "empty": (("", []), ("", []), "", "", (0, 0, 0)),
@@ -162,15 +162,37 @@ def test_all_scores_agree(case: str) -> None:
     assert scores["seqeval_accuracy"] == pytest.approx(accuracy)
 
 
-def test_boundaries_by_hand() -> None:
-    gold, predicted = make_doc("ab|cd |ef", []), make_doc("abc|d |e|f", [])
-    assert shared_boundaries(gold, predicted) == [0, 2, 3, 5, 6]
-    assert shared_boundaries(predicted, gold) == [0, 2, 3, 5, 6]
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [("", [0]), ("ab|cd |ef", [0, 2, 4, 6]), ("New |  |York", [0, 3, 3, 7])],
+)
+def test_bounds_pass_over_white_space(tokens: str, expected: list[int]) -> None:
+    assert token_bounds(make_doc(tokens, [])) == expected
 
 
 def test_tags_of_a_doc_by_hand() -> None:
     doc = make_doc("ab|cd |ef", [(0, 2, "PER")])
-    assert tag_sequence(doc, [0, 2, 3, 5, 6]) == ["B-PER", "I-PER", "I-PER", "O", "O"]
+    units = [0, 2, 3, 4, 5]
+    assert tag_sequence(doc, units, set()) == ["B-PER", "I-PER", "I-PER", "O", "O"]
+    assert tag_sequence(doc, units, {4}) == ["B-PER", "I-PER", "I-PER", "O"]
+    assert tag_sequence(doc, units, {2}) == ["O", "O", "O", "O"]
+
+
+def test_what_is_predicted_where_nothing_is_annotated_does_not_count() -> None:
+    eg = make_example(
+        ("a |b |c", [(0, 1, "PER"), (2, 3, "LOC")]), ("a |b |c", [(0, 1, "PER")])
+    )
+    eg.reference.set_ents([eg.reference.ents[0]], missing=[eg.reference[2:3]])
+    scores = score_ner([eg])
+    assert scores["ents_p"] == scores["seqeval_p"] == scores["ents_new_p"] == 1.0
+    assert tag_paths([eg]) == ([["B-PER", "O"]], [["B-PER", "O"]])
+
+
+def test_other_white_space_is_no_other_text() -> None:
+    predicted = make_doc("a| , |b", [(0, 1, "PER"), (2, 3, "LOC")])
+    reference = make_doc("a |, |b", [(0, 1, "PER"), (2, 3, "LOC")])
+    scores = score_ner([Example(predicted, reference)])
+    assert scores["ents_f"] == scores["seqeval_f"] == scores["ents_new_f"] == 1.0
 
 
 def test_counts_are_kept_per_type_and_over_docs() -> None:

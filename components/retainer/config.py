@@ -22,7 +22,7 @@ def read_labels(path: Path | None) -> list[str] | None:
         return None
     try:
         labels = srsly.read_json(path)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise UserError(
             f"A JSON list of entity types was expected in '{path}', but {error}. Write "
             "it with `spacy init labels`."

@@ -48,7 +48,7 @@ def check_examples(examples: Iterable[Example], known: set[str] | None) -> set[s
         for ent_i, ent in enumerate(ents):
             if known is not None and ent.label_ not in known:
                 raise UserError(
-                    f"One of the entity types {', '.join(sorted(known))} was expected, "
+                    f"A type that is among {sorted(known)} was expected, "
                     f"but '{ent.label_}' came{_origin(eg.reference, ent_i)} "
                     f"('{ent.text}'). Correct the tag, or add the type to the labels."
                 )

@@ -40,10 +40,13 @@ def distil(
 ) -> tuple[float, Floats2d]:
     """KL from the softened teacher to the softened student (Hinton et al. 2015).
 
-    logits: (T, K) student. teacher: (T, K), the same tags in the same order.
+    logits: (T, K) student. teacher: (T, K), the same tags in the same order. A token
+        that the teacher cannot see (-inf among its logits) adds nothing to the mean.
     RETURNS: mean nats per token, not yet times T^2, and its gradient by logits, (T, K).
     """
     n_tokens = max(len(logits), 1)
+    is_seen = np.isfinite(teacher).all(axis=1, keepdims=True)
+    teacher = np.where(is_seen, teacher, logits)
     log_p = log_softmax(logits / temperature)
     log_q = log_softmax(teacher / temperature)
     q = np.exp(log_q)
@@ -101,22 +104,22 @@ def loss_of_docs(
     teacher: (T, K) per doc.
     RETURNS: nats, and the gradient by the rows, per doc; 0 for unlabelled tokens.
     """
+    if not rows:
+        return 0.0, []
     ids = np.concatenate(gold)
     labelled = ids != NO_GOLD
     all_rows = np.concatenate(rows)
+    value, d_labelled = loss.compute(
+        all_rows[labelled],
+        ids[labelled],
+        None if teacher is None else np.concatenate(teacher)[labelled],
+        columns,
+    )
+    share = labelled.sum() / n_labelled
     d_all = np.zeros_like(all_rows)
-    value = 0.0
-    if labelled.any():
-        value, d_labelled = loss.compute(
-            all_rows[labelled],
-            ids[labelled],
-            None if teacher is None else np.concatenate(teacher)[labelled],
-            columns,
-        )
-        share = labelled.sum() / n_labelled
-        value *= share
-        d_all[labelled] = d_labelled * share
-    return float(value), np.split(d_all, np.cumsum([len(r) for r in rows])[:-1])
+    d_all[labelled] = d_labelled * share
+    ends = np.cumsum([len(doc_rows) for doc_rows in rows])
+    return float(value * share), np.split(d_all, ends[:-1])
 
 
 def configure_cross_entropy() -> Loss:
@@ -126,7 +129,7 @@ def configure_cross_entropy() -> Loss:
 
 def configure_interpolated_distillation(alpha: float, temperature: float) -> Loss:
     """`retainer.InterpolatedDistillation.v1`: alpha 1 is plain fine-tuning."""
-    if not 0 <= alpha <= 1 or temperature <= 0:
+    if not (0 <= alpha <= 1 and temperature > 0):
         raise UserError(
             "InterpolatedDistillation expects alpha from 0 to 1 and a temperature "
             f"above 0, but has alpha = {alpha} and temperature = {temperature}. "

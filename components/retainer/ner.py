@@ -131,16 +131,22 @@ class TransformerNER(TrainablePipe):
             raise UserError(NO_TEACHER)
 
     def predict(self, docs: Iterable[Doc]) -> list[list[ScoredSpan]]:
-        docs = list(docs)
+        """Entities per doc. One may go on over tokens that have no pieces."""
         tags = self.tags
         legal = legal_transitions(tags)
         results = []
-        for logits in self.model.predict(docs):
-            path = self.decoder(logits, legal)
+        for logits in self.model.predict(list(docs)):
+            seen = np.flatnonzero(np.isfinite(logits).all(axis=1))
+            path = self.decoder(logits[seen], legal)
             spans = spans_from_tags([tags[i] for i in path])
-            confidences = span_confidences(logits, path, spans)
+            confidences = span_confidences(logits[seen], path, spans)
             results.append(
-                [(*span, p) for span, p in zip(spans, confidences, strict=True)]
+                [
+                    (int(seen[start]), int(seen[end - 1]) + 1, kind, confidence)
+                    for (start, end, kind), confidence in zip(
+                        spans, confidences, strict=True
+                    )
+                ]
             )
         return results
 

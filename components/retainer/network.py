@@ -15,7 +15,7 @@ from thinc.types import Floats2d, Ints1d
 from . import checkpoint
 from .errors import UserError
 from .labels import OUTSIDE
-from .pieces import NO_PIECE, Windows, encode, group_by_length
+from .pieces import NO_PIECE, Windows, encode, group_by_length, special_pieces
 from .shim import CheckpointShim
 
 Rows = list[Floats2d]
@@ -98,11 +98,12 @@ def _put(model: Network, module: Any, tokenizer: Any) -> None:
     window, overlap = model.attrs["window"], model.attrs["overlap"]
     window = longest if window is None else window
     overlap = window // 8 if overlap is None else overlap
-    if not 0 <= 2 * overlap < window <= longest:
+    n_special = sum(map(len, special_pieces(tokenizer)))
+    if not 0 <= 2 * overlap < window - n_special <= longest - n_special:
         raise UserError(
-            f"A window of at most {longest} pieces and an overlap of less than half "
-            f"of it were expected, but they are {window} and {overlap}. Change "
-            "`window` and `overlap` of the model."
+            f"A window of at most {longest} pieces, {n_special} of them special, and "
+            "an overlap of less than half of the rest were expected, but they are "
+            f"{window} and {overlap}. Change `window` and `overlap` of the model."
         )
     model.attrs["window"], model.attrs["overlap"] = window, overlap
     model.shims[0].put(module, tokenizer)

@@ -53,15 +53,13 @@ def place(
 ) -> tuple[Ints1d, Ints1d]:
     """Read each word where its first piece is farthest from a cut.
 
-    first_pieces: (n_tokens,) in the document, or NO_PIECE. The document's own ends are
-    no cuts.
+    first_pieces: (n_tokens,) in the document, or NO_PIECE.
     RETURNS: window and place in it, each (n_tokens,).
     """
     begins = np.asarray(starts)[:, None]  # (n_windows, 1)
     ends = np.minimum(begins + capacity, n_pieces)
-    from_left = np.where(begins > 0, first_pieces - begins, n_pieces)
-    from_right = np.where(ends < n_pieces, ends - 1 - first_pieces, n_pieces)
-    window_i = np.minimum(from_left, from_right).argmax(axis=0)
+    from_edge = np.minimum(first_pieces - begins, ends - 1 - first_pieces)
+    window_i = from_edge.argmax(axis=0)
     position = first_pieces - begins[window_i, 0]
     has_piece = first_pieces != NO_PIECE
     return (

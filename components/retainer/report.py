@@ -38,10 +38,11 @@ def load_student(path: str) -> Language:
     try:
         nlp = spacy.load(path)
     except OSError as error:
+        reason = str(error).splitlines()[0].rstrip(".")
         raise UserError(
             f"A trained pipeline was expected at '{path}', but it cannot be loaded: "
-            f"{str(error).splitlines()[0]} Give the folder that `spacy train` wrote, "
-            "such as training/model-best."
+            f"{reason}. Give the folder that `spacy train` wrote, such as "
+            "training/model-best."
         ) from error
     if "transformer_ner" not in nlp.pipe_names:
         raise UserError(
@@ -164,7 +165,8 @@ def build_report(
     old_files = measure_files(teacher, student, old, track)
     new_files = measure_files(teacher, student, new, track)
     before, after = (merge(pair[i] for pair in new_files.values()) for i in (0, 1))
-    unknown = {kind: after[kind].fn for kind in sorted(set(after) - set(known))}
+    every = merge(pair[1] for pair in (*old_files.values(), *new_files.values()))
+    unknown = {kind: every[kind].fn for kind in sorted(set(every) - set(known))}
     return {
         "old_types": old_types,
         "new_types": new_types,
@@ -179,7 +181,8 @@ def build_report(
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     def line(cells: Iterable[Any]) -> str:
-        return "| " + " | ".join("-" if x is None else str(x) for x in cells) + " |"
+        texts = ("-" if x is None else str(x).replace("|", "\\|") for x in cells)
+        return "| " + " | ".join(texts) + " |"
 
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join([line(header), line(rule), *map(line, rows)])

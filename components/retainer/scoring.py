@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -15,23 +16,52 @@ Paths = Sequence[Sequence[str]]
 Scorer = Callable[..., dict[str, Any]]
 
 
-def shared_boundaries(gold: Doc, predicted: Doc) -> list[int]:
-    """The characters at which a token of either tokenisation starts."""
-    return sorted({token.idx for doc in (gold, predicted) for token in doc})
+def token_bounds(doc: Doc) -> list[int]:
+    """How many characters other than white space stand before each token, and in all.
 
-
-def tag_sequence(doc: Doc, boundaries: list[int]) -> list[str]:
-    """A doc's entities as BIO tags of the units between boundaries.
-
-    Example: an entity "New York" in boundaries [0, 4, 9] of "New York is"
-        -> ["B-LOC", "I-LOC", "O"]
+    Tokens of texts that differ in white space alone can be compared by these.
+    Example: "New  York" of ["New", " ", "York"] -> [0, 3, 3, 7]
     """
-    place = {char_i: unit_i for unit_i, char_i in enumerate(boundaries)}
+    lengths = (len("".join(token.text.split())) for token in doc)
+    return [0, *accumulate(lengths)]
+
+
+def tag_sequence(doc: Doc, units: Sequence[int], unknown: set[int]) -> list[str]:
+    """A doc's entities as BIO tags of units of text, which start at `units`.
+
+    unknown: units without gold annotation; what touches them is left out, and they
+        have no tag.
+    Example: an entity "New York" in "New York is", [0, 3, 7], () -> B-LOC, I-LOC, O
+    """
+    bounds = token_bounds(doc)
     spans = []
     for ent in doc.ents:
-        end = bisect_left(boundaries, ent.end_char)
-        spans.append((place[ent.start_char], end, ent.label_))
-    return tags_from_spans(len(boundaries), spans, [])
+        start = bisect_left(units, bounds[ent.start])
+        end = bisect_left(units, bounds[ent.end])
+        if start < end and unknown.isdisjoint(range(start, end)):
+            spans.append((start, end, ent.label_))
+    tags = tags_from_spans(len(units), spans, [])
+    return [tag for unit_i, tag in enumerate(tags) if unit_i not in unknown]
+
+
+def tag_paths(examples: Iterable[Example]) -> tuple[Paths, Paths]:
+    """Gold and predicted tags of units: both tokenisations, cut at each other's bounds.
+
+    As in spaCy's scores, what lies in text without gold annotation does not count.
+    """
+    gold, predicted = [], []
+    for eg in examples:
+        bounds = {doc: token_bounds(doc) for doc in (eg.reference, eg.predicted)}
+        units = sorted({start for starts in bounds.values() for start in starts[:-1]})
+        units = [unit for unit in units if unit < bounds[eg.reference][-1]]
+        unknown = set()
+        for token in eg.reference:
+            if token.ent_iob == 0:
+                start, end = bounds[eg.reference][token.i : token.i + 2]
+                unknown |= {*range(bisect_left(units, start), bisect_left(units, end))}
+        gold.append(tag_sequence(eg.reference, units, unknown))
+        predicted.append(tag_sequence(eg.predicted, units, unknown))
+    return gold, predicted
 
 
 def _plain(value: Any) -> Any:
@@ -103,25 +133,14 @@ def group_scores(
     return scores
 
 
-def tag_paths(examples: Sequence[Example]) -> tuple[Paths, Paths]:
-    """Gold and predicted tags, cut at the boundaries of both tokenisations."""
-    gold, predicted = [], []
-    for eg in examples:
-        boundaries = shared_boundaries(eg.reference, eg.predicted)
-        gold.append(tag_sequence(eg.reference, boundaries))
-        predicted.append(tag_sequence(eg.predicted, boundaries))
-    return gold, predicted
-
-
 def score_ner(
     examples: Iterable[Example], *, old_types: Collection[str] = (), **kwargs
 ) -> dict[str, Any]:
     """spaCy's ents_p, _r, _f and _per_type, seqeval's scores, old and new types.
 
-    seqeval sees tags. Where the two tokenisations differ, both sides are cut at each
-    other's boundaries first. A doc without any gold annotation is not scored.
+    seqeval sees the tags of `tag_paths`.
     """
-    examples = [eg for eg in examples if eg.reference.has_annotation("ENT_IOB")]
+    examples = list(examples)
     gold, predicted = tag_paths(examples)
     return {
         **get_ner_prf(examples),
