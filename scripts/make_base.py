@@ -55,7 +55,7 @@ def main(
     general: Annotated[Path, typer.Argument(help="Folder with train, dev, test")],
     output: Annotated[Path, typer.Argument(help="Checkpoint folder to write")],
     seed: Annotated[int, typer.Option()] = 0,
-    epochs: Annotated[int, typer.Option(min=1)] = 20,
+    epochs: Annotated[int, typer.Option(min=1)] = 5,
     layers: Annotated[int, typer.Option(min=1)] = 4,
     heads: Annotated[int, typer.Option(min=2, help="Of 32 values each")] = 5,
     pieces: Annotated[int, typer.Option(min=1000, help="Wordpieces at most")] = 8000,

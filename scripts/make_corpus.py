@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from retainer.cli import run
+from retainer.corpus import blank_pipeline
 from retainer.errors import UserError
 from retainer.sample import STYLES, make_files, read_templates
 
@@ -20,7 +21,7 @@ def main(
     templates: Annotated[Path, typer.Option(help="One .yml a language")] = TEMPLATES,
     sentences: Annotated[
         int, typer.Option(min=1, help="In each file of general/train; others follow")
-    ] = 250,
+    ] = 600,
     seed: Annotated[int, typer.Option(help="Another seed, another corpus")] = 0,
 ) -> None:
     """Write OUTPUT/general and OUTPUT/delivery, one CoNLL file a language and split."""
@@ -30,9 +31,10 @@ def main(
             f"Template files (.yml) were expected in the folder '{templates}', but "
             "there are none. Correct --templates."
         )
+    nlp = blank_pipeline("xx")
     files: dict[str, str] = {}
     for path in paths:
-        made = make_files(read_templates(path), sentences, seed)
+        made = make_files(read_templates(path), nlp, sentences, seed)
         files |= {f"{name}/{path.stem}.conll": text for name, text in made.items()}
     write_files(files, output)
     print(f"{len(files)} files for {len(paths)} languages in {output}")

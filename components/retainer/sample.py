@@ -19,7 +19,6 @@ from faker import Faker
 from spacy.language import Language
 
 from .conll import format_sentence
-from .corpus import blank_pipeline
 from .errors import UserError
 from .labels import OUTSIDE, check_unique, split_tag, tags_from_spans
 
@@ -32,14 +31,14 @@ STYLES = {
 # one of general/train.
 SHARES = {"train": 0.6, "dev": 0.15, "test": 0.25}
 SIZES = {
-    "general": {"train": 1.0, "dev": 0.16, "test": 0.24},
-    "delivery": {"train": 0.32, "dev": 0.12, "test": 0.24},
+    "general": {"train": 1.0, "dev": 0.08, "test": 0.1},
+    "delivery": {"train": 0.25, "dev": 0.05, "test": 0.1},
 }
 FAKER_SLOTS = (
     *(f"{part}_name" for part in ("first", "last")),
     *(f"{part}_name_male" for part in ("first", "middle", "last")),
     *(f"{part}_name_female" for part in ("first", "middle", "last")),
-    *("city", "company", "district", "prefecture", "province", "town"),
+    *("city", "company", "district", "prefecture", "province", "town", "word"),
 )
 LETTER = "letter"
 DIGITS = {"#": "0123456789", "%": "123456789"}
@@ -209,16 +208,20 @@ def make_sentences(
     order = list(templates.styles[style][split])
     drawer.random.shuffle(order)
     texts: set[str] = set()
-    for template in itertools.islice(itertools.cycle(order), n * MAX_TRIES):
+    n_repeats = 0
+    for template in itertools.cycle(order):
+        if len(texts) == n:
+            return
+        if n_repeats == MAX_TRIES:
+            break
         segments = drawer.segments(template, split)
         if style == "delivery":
             segments = drawer.recase(segments)
         text = "".join(text for text, _ in segments)
-        if text not in texts:
+        n_repeats = n_repeats + 1 if text in texts else 0
+        if not n_repeats:
             texts.add(text)
             yield template, segments
-        if len(texts) == n:
-            return
     raise UserError(
         f"{n} different sentences were asked of {templates.path}: {style}: {split}, "
         f"but its templates yield {len(texts)}. Add templates or names."
@@ -251,12 +254,13 @@ def without_types(tags: list[str], types: tuple[str, ...]) -> list[str]:
     return [OUTSIDE if split_tag(tag)[1] in types else tag for tag in tags]
 
 
-def make_files(templates: Templates, sentences: int, seed: int) -> dict[str, str]:
+def make_files(
+    templates: Templates, nlp: Language, sentences: int, seed: int
+) -> dict[str, str]:
     """The CoNLL text of each folder of the corpus, for one language.
 
     sentences: in general/train; the other files keep their proportion to it.
     """
-    nlp = blank_pipeline("xx")
     files: dict[str, str] = {}
     for style, split in itertools.product(STYLES, SHARES):
         n = max(1, round(sentences * SIZES[style][split]))
