@@ -2,16 +2,13 @@
 
 It plays the part of a large multilingual NER model: XLM-R's architecture and tokenizer
 in small, the tags of WikiANN. It has seen nothing but the sample corpus, so what it
-cannot know from text it gets from its start (`look_around`) and from noise (`disturb`).
+cannot know from text it gets from its start and from noise (`disturb`).
 """
 
-import json
 import math
 import random
 import shutil
 import tempfile
-import unicodedata
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,30 +17,17 @@ from typing import Annotated
 import torch
 import typer
 from seqeval.metrics import f1_score
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
-from tokenizers.processors import TemplateProcessing
-from tokenizers.trainers import UnigramTrainer
 from tqdm import tqdm
-from transformers import (
-    XLMRobertaConfig,
-    XLMRobertaForTokenClassification,
-    XLMRobertaTokenizerFast,
-)
+from transformers import XLMRobertaForTokenClassification, XLMRobertaTokenizerFast
 from wasabi import msg
 
+from retainer.base import N_POSITIONS, PAD_ID, TAGS, build_network, build_tokenizer
 from retainer.cli import run
 from retainer.conll import Sentence, find_files, read_conll
 from retainer.errors import UserError
 from retainer.labels import OUTSIDE
 
-TAGS = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
-SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]  # XLM-R's ids 0 to 3
-PAD_ID, MASK = 1, "<mask>"
 IGNORED = -100
-N_POSITIONS = 514
-HEAD_SIZE = 32
-# Where each head of a layer looks at the start, in pieces from its own.
-OFFSETS = [(-1, 0, 1, 2, -2), (-1, 1, 3, -3), (-1, 1)]
 CROPPED = 0.6  # of the sentences lose their ends, half of them to another sentence
 HIDDEN_WORDS, HIDDEN_PIECES = 0.25, 0.25  # outside and inside of entities
 
@@ -71,7 +55,10 @@ def main(
     splits = {name: read_split(general / name) for name in ("train", "dev", "test")}
     torch.manual_seed(seed)
     torch.set_flush_denormal(True)
-    tokenizer = build_tokenizer(splits["train"], pieces)
+    sentences = [s for one_lang in splits["train"].values() for s in one_lang]
+    tokenizer = build_tokenizer(
+        (token for sentence in sentences for token in sentence.tokens), pieces
+    )
     network = build_network(len(tokenizer), layers, heads)
     train(network, tokenizer, splits, epochs, batch_size, learning_rate, seed)
     save(network, tokenizer, output)
@@ -92,121 +79,6 @@ def read_split(folder: Path) -> Split:
     return split
 
 
-def build_tokenizer(split: Split, n_pieces: int) -> XLMRobertaTokenizerFast:
-    """A Unigram tokenizer in which unknown characters become bytes, never <unk>.
-
-    Characters seen once are left to the bytes too, so that those get trained.
-    """
-    words = [
-        unicodedata.normalize("NFKC", token)
-        for sentences in split.values()
-        for sentence in sentences
-        for token in sentence.tokens
-    ]
-    n_chars = Counter("".join(words))
-    known = [word for word in words if all(n_chars[char] > 1 for char in word)]
-    trainer = UnigramTrainer(
-        vocab_size=max(n_pieces, len(n_chars) + len(SPECIAL)),
-        special_tokens=SPECIAL,
-        unk_token="<unk>",
-        show_progress=False,
-    )
-    draft = _with_steps(models.Unigram())
-    draft.train_from_iterator(known, trainer=trainer)
-    vocab = dict(map(tuple, json.loads(draft.to_str())["model"]["vocab"]))
-    _add_characters(vocab, Counter(known))
-    worst = min(vocab.values()) - 10
-    vocab |= {f"<0x{byte:02X}>": worst for byte in range(256)} | {MASK: 0.0}
-    unigram = models.Unigram(list(vocab.items()), unk_id=3, byte_fallback=True)
-    return XLMRobertaTokenizerFast(
-        tokenizer_object=_with_steps(unigram), model_max_length=N_POSITIONS - 2
-    )
-
-
-def _with_steps(model: models.Unigram) -> Tokenizer:
-    tokenizer = Tokenizer(model)
-    space = {"replacement": "▁", "prepend_scheme": "always"}
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(**space)
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.ByteFallback(), decoders.Metaspace(**space)]
-    )
-    tokenizer.post_processor = TemplateProcessing(
-        single="<s> $A </s>",
-        pair="<s> $A </s> </s> $B </s>",
-        special_tokens=[("<s>", 0), ("</s>", 2)],
-    )
-    return tokenizer
-
-
-def _add_characters(vocab: dict[str, float], n_words: Counter[str]) -> None:
-    """Let each frequent word of one letter and its marks be one piece.
-
-    Chinese, Japanese and Thai consist of these; "▁" would stand apart else.
-    """
-    letters = {w: [c for c in w if unicodedata.category(c)[0] != "M"] for w in n_words}
-    for word, n in n_words.items():
-        if n > 1 and len(letters[word]) == 1 and f"▁{word}" not in vocab:
-            parts = sum(vocab.get(char, -20) for char in f"▁{word}")
-            vocab[f"▁{word}"] = max(math.log(n / n_words.total()), parts + 1)
-
-
-def build_network(
-    n_pieces: int, layers: int, heads: int
-) -> XLMRobertaForTokenClassification:
-    config = XLMRobertaConfig(
-        vocab_size=n_pieces,
-        hidden_size=heads * HEAD_SIZE,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * heads * HEAD_SIZE,
-        max_position_embeddings=N_POSITIONS,
-        type_vocab_size=1,
-        layer_norm_eps=1e-5,
-        id2label=dict(enumerate(TAGS)),
-        label2id={tag: tag_id for tag_id, tag in enumerate(TAGS)},
-    )
-    network = XLMRobertaForTokenClassification(config)
-    with torch.no_grad():
-        look_around(network)
-    return network
-
-
-def look_around(network: XLMRobertaForTokenClassification) -> None:
-    """Start with sinusoidal positions, and heads that look at near pieces.
-
-    The last HEAD_SIZE values of a vector hold sin(wi) and cos(wi) of its position i.
-    A query turned by w * offset fits best the key at i + offset, as in rotary
-    embeddings: cos(w(i + offset - j)) is 1 where j is i + offset.
-    """
-    embeddings = network.roberta.embeddings
-    speeds = 1.2 * 0.75 ** torch.arange(HEAD_SIZE // 2)
-    angles = torch.arange(N_POSITIONS)[:, None] * speeds
-    waves = torch.cat([angles.sin(), angles.cos()], dim=1)
-    embeddings.position_embeddings.weight.zero_()[:, -HEAD_SIZE:] = 0.075 * waves
-    embeddings.token_type_embeddings.weight.zero_()
-    embeddings.word_embeddings.weight.normal_(std=0.05)[:, -HEAD_SIZE:] = 0
-    embeddings.word_embeddings.weight[PAD_ID] = 0
-    for layer, offsets in zip(network.roberta.encoder.layer, OFFSETS, strict=False):
-        attention = layer.attention
-        attention.self.value.weight.normal_(std=0.05)
-        attention.output.dense.weight.normal_(std=0.05)
-        for head, offset in zip(
-            range(network.config.num_attention_heads), offsets, strict=False
-        ):
-            rows = slice(head * HEAD_SIZE, (head + 1) * HEAD_SIZE)
-            for linear, turn in (
-                (attention.self.query, offset),
-                (attention.self.key, 0),
-            ):
-                cos, sin = (speeds * turn).cos().diag(), (speeds * turn).sin().diag()
-                rotation = torch.cat(
-                    [torch.cat([cos, sin], dim=1), torch.cat([-sin, cos], dim=1)]
-                )
-                linear.weight[rows].normal_(std=0.01)
-                linear.weight[rows, -HEAD_SIZE:] = 3 * rotation
-
-
 def encode(
     tokenizer: XLMRobertaTokenizerFast, sentences: list[Sentence]
 ) -> list[Words]:
@@ -224,11 +96,12 @@ def encode(
 
 
 def disturb(
-    words: Words, others: list[Words], n_pieces: int, rng: random.Random
+    words: Words, others: list[Words], n_pieces: int, rng: random.Random, noise: float
 ) -> Words:
     """Crop the sentence between entities, and hide some words and pieces.
 
     Without it the network learns the few templates by heart.
+    noise: the share of HIDDEN_WORDS and HIDDEN_PIECES to hide; it falls from 1 to 0.
     """
     if rng.random() < CROPPED:
         words = _crop(words, rng)
@@ -237,10 +110,11 @@ def disturb(
     hidden: Words = []
     for pieces, tag_id in words:
         is_entity = TAGS[tag_id] != OUTSIDE
-        is_hidden = not is_entity and rng.random() < HIDDEN_WORDS
+        is_hidden = not is_entity and rng.random() < noise * HIDDEN_WORDS
         new = list(pieces)
         for piece_i in range(len(new)):
-            if is_hidden or (is_entity and rng.random() < HIDDEN_PIECES):
+            chance = 1.0 if is_hidden else noise * HIDDEN_PIECES * is_entity
+            if rng.random() < chance:
                 new[piece_i] = rng.choice([n_pieces - 1, rng.randrange(4, n_pieces)])
         hidden.append((new, tag_id))
     return hidden
@@ -305,12 +179,14 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, n_steps, pct_start=0.1, anneal_strategy="linear"
     )
-    with tqdm(total=n_steps, unit="step") as progress:
+    with tqdm(total=n_steps, unit="step", disable=None) as progress:
         for epoch in range(epochs):
             network.train()
             for group in batches(data, batch_size, rng):
+                noise = 1 - schedule.last_epoch / n_steps
                 noisy = [
-                    disturb(data[i], others[i], len(tokenizer), rng) for i in group
+                    disturb(data[i], others[i], len(tokenizer), rng, noise)
+                    for i in group
                 ]
                 ids, tag_ids = collate(noisy)
                 with precision():

@@ -38,7 +38,6 @@ SCRIPTS = {
     "ja": "CJK",
     "ko": "HANGUL",
     "ru": "CYRILLIC",
-    "th": "THAI",
     "zh": "CJK",
 }
 FOLDERS = {
@@ -58,7 +57,7 @@ def corpus(tmp_path_factory, nlp):
     sentences = {}
     path = tmp_path_factory.mktemp("sample") / "file.conll"
     for source in PATHS:
-        files = make_files(read_templates(source), nlp, sentences=50, seed=0)
+        files = make_files(read_templates(source), nlp, sentences=200, seed=0)
         for folder, text in files.items():
             path.write_text(text, encoding="utf8")
             sentences[source.stem, folder] = list(read_conll(path))
