@@ -119,6 +119,7 @@ def test_configs_differ_where_they_say():
     assert {key for key in small if small[key] != large[key]} == {
         "[paths] base",
         "[system] max_batch_pieces",
+        "[components.transformer_ner.model] freeze",
         "[training] max_epochs",
         "[training.optimizer.learn_rate] initial_rate",
     }
