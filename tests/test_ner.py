@@ -155,6 +155,22 @@ def test_bytes_round_trip(trained):
     assert again.get_pipe("transformer_ner").cfg == nlp.get_pipe("transformer_ner").cfg
 
 
+@pytest.mark.parametrize("way", ["disk", "bytes"])
+def test_frozen_modules_are_frozen_again(nlp_blank, checkpoint, tmp_path, way):
+    add_ner(nlp_blank, checkpoint, freeze=["embeddings", "encoder.layer.1"])
+    nlp_blank.initialize()
+    if way == "disk":
+        nlp_blank.to_disk(tmp_path)
+        again = spacy.load(tmp_path)
+    else:
+        again = spacy.util.load_model_from_config(nlp_blank.config)
+        again.from_bytes(nlp_blank.to_bytes())
+    module = again.get_pipe("transformer_ner").model.shims[0].module
+    frozen = {n for n, p in module.named_parameters() if not p.requires_grad}
+    parts = ("roberta.embeddings.", "roberta.encoder.layer.1.")
+    assert frozen == {n for n, _ in module.named_parameters() if n.startswith(parts)}
+
+
 def test_no_pickle_is_written(trained):
     suffixes = {file.suffix for file in (trained / "transformer_ner").rglob("*.*")}
     assert suffixes <= {".json", ".safetensors"}
@@ -207,6 +223,19 @@ def test_add_label_to_a_trained_pipeline(trained):
     assert [entities(nlp(text)) for text, _ in ANNOTATED] == before
     with pytest.raises(ValueError, match="E187"):
         ner.add_label(3)
+
+
+def test_a_label_added_between_updates_is_trained(nlp_blank, checkpoint):
+    ner = add_ner(nlp_blank, checkpoint)
+    ner.add_label("COURIER")
+    nlp_blank.initialize()
+    optimizer = Adam(3e-3, grad_clip=1.0, use_averages=False)
+    examples = make_examples(nlp_blank)
+    ner.update([examples[3]], sgd=optimizer)
+    ner.add_label("PHONE")
+    for _ in range(60):
+        losses = ner.update(examples, sgd=optimizer)
+    assert losses["transformer_ner"] < 0.05
 
 
 def test_update_without_sgd_does_not_step(nlp_blank, checkpoint):

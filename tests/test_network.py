@@ -174,10 +174,11 @@ def test_device_and_precision():
     best = "cuda" if torch.cuda.is_available() else "cpu"
     best = "mps" if torch.backends.mps.is_available() else best
     assert pick_device("auto").type == best
-    shim = CheckpointShim(device="cpu", precision="auto")
+    shim = CheckpointShim(device="cpu", precision="auto", freeze=[])
     assert shim._autocast["enabled"] is has_bfloat16(torch.device("cpu"))
-    assert not CheckpointShim(device="cpu", precision="float32")._autocast["enabled"]
-    assert CheckpointShim(device="cpu", precision="bfloat16")._autocast["enabled"]
+    for precision, enabled in (("float32", False), ("bfloat16", True)):
+        shim = CheckpointShim(device="cpu", precision=precision, freeze=[])
+        assert shim._autocast["enabled"] is enabled
 
 
 def test_device_that_is_not_there(caplog):

@@ -53,9 +53,8 @@ def build_token_classifier(
         "token_classifier",
         forward,
         init=partial(init, name=name, revision=revision, head=head),
-        shims=[CheckpointShim(device=device, precision=precision)],
+        shims=[CheckpointShim(device=device, precision=precision, freeze=freeze)],
         attrs={
-            "freeze": freeze,
             "window": window,
             "overlap": overlap,
             "max_batch_pieces": max_batch_pieces,
@@ -83,7 +82,7 @@ def init(
 
 
 def load(model: Network, path: Path) -> None:
-    """Read the folder that `save` wrote. Frozen modules are frozen again."""
+    """Read the folder that `save` wrote."""
     _put(model, *checkpoint.load_checkpoint(str(path)))
 
 
@@ -93,7 +92,6 @@ def save(model: Network, path: Path) -> None:
 
 
 def _put(model: Network, module: Any, tokenizer: Any) -> None:
-    checkpoint.freeze(module, model.attrs["freeze"])
     longest = checkpoint.longest_window(module.config, tokenizer)
     window, overlap = model.attrs["window"], model.attrs["overlap"]
     window = longest if window is None else window
@@ -119,6 +117,7 @@ def extend_tags(model: Network, tags: Sequence[str], *, new_rows: str) -> None:
     """tags: those of the model in their order, then the new."""
     if len(tags) > len(get_tags(model)):
         checkpoint.extend_head(model.shims[0].module, tags, new_rows)
+        model.shims[0].forget_optimizer()
 
 
 def plan_batch(

@@ -45,9 +45,10 @@ class CheckpointShim(PyTorchShim):
     Thinc optimizer but stepped by torch's fused AdamW, and safetensors, no pickle.
     """
 
-    def __init__(self, *, device: str, precision: str):
+    def __init__(self, *, device: str, precision: str, freeze: list[str]):
         super().__init__(None, device=pick_device(device))
         self._tokenizer: Any = None
+        self._freeze = freeze
         self._place = pick_device(device)
         is_half = precision == "auto" and has_bfloat16(self._place)
         self._autocast = {
@@ -83,7 +84,13 @@ class CheckpointShim(PyTorchShim):
             )
 
     def put(self, module: Any, tokenizer: Any) -> None:
+        """Hold a module, with what is to be frozen frozen, wherever it came from."""
+        checkpoint.freeze(module, self._freeze)
         self._model, self._tokenizer = module.to(self._place), tokenizer
+        self.forget_optimizer()
+
+    def forget_optimizer(self) -> None:
+        """To be called when the module's parameters are others than before."""
         self._optimizer = self._steered_by = None
 
     def run(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
