@@ -58,6 +58,13 @@ def test_mean_rows_can_never_win(checkpoint, scale):
     assert (logits[:, 7:].max(dim=1).values < logits[:, :7].max(dim=1).values).all()
 
 
+def test_half_precision_weights_are_read_as_float32(checkpoint, tmp_path):
+    module, tokenizer = ck.load_checkpoint(str(checkpoint))
+    ck.save_checkpoint(module.half(), tokenizer, tmp_path)
+    again, _ = ck.load_checkpoint(str(tmp_path))
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+
+
 def test_extended_checkpoint_opens_with_transformers(any_checkpoint, tmp_path):
     module, tokenizer = ck.load_checkpoint(str(any_checkpoint))
     ck.extend_head(module, NEW_TAGS, "mean")

@@ -82,7 +82,6 @@ def load_checkpoint(
         module, info = AutoModelForTokenClassification.from_pretrained(
             name,
             config=config,
-            torch_dtype=torch.float32,
             output_loading_info=True,
             **options,
         )
@@ -107,7 +106,7 @@ def load_checkpoint(
         )
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
-    return module.eval(), tokenizer
+    return module.float().eval(), tokenizer
 
 
 def _unreadable(name: str, error: Exception) -> UserError:
