@@ -42,6 +42,7 @@ BAD_SETTINGS = {
     "freeze of nothing": (f'{MODEL}.freeze ["layer.1"]', "encoder.layer.0"),
     "other teacher": (f"{TEACHER}.name {{}}/other", "lacks B-PERSON"),
     "missing corpus": ("--paths.train {}/none.spacy", "none.spacy"),
+    "missing dev corpus": ("--paths.dev {}/none.spacy", "none.spacy"),
     "corpus of another kind": ("--paths.train {}/twice.json", "twice.json"),
     "alpha": (f"{LOSS}.alpha 1.5", "alpha = 1.5"),
     "device": ("--system.device gpu7", "'gpu7' is not one"),

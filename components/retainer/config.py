@@ -1,11 +1,11 @@
-"""What a config works out from files: steps, learning rates, labels."""
+"""What a config works out from files: corpora, steps, learning rates, labels."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import srsly
-from spacy.training.corpus import FILE_TYPE, walk_corpus
+from spacy.training.corpus import FILE_TYPE, Corpus, walk_corpus
 from thinc.api import constant, warmup_linear
 
 from .corpus import read_bin
@@ -34,6 +34,27 @@ def read_labels(path: Path | None) -> list[str] | None:
         )
     check_unique(labels, str(path))
     return labels
+
+
+def create_corpus(
+    path: Path | None,
+    gold_preproc: bool,
+    max_length: int,
+    limit: int,
+    augmenter: Callable | None,
+) -> Corpus:
+    """`retainer.Corpus.v1`: as `spacy.Corpus.v1`, but what is missing is told at once.
+
+    spaCy's looks for its files at the first evaluation, when training has begun.
+    """
+    _count_docs(path, "retainer.Corpus.v1")
+    return Corpus(
+        path,
+        gold_preproc=gold_preproc,
+        max_length=max_length,
+        limit=limit,
+        augmenter=augmenter,
+    )
 
 
 def count_epoch_steps(path: Path | None, batch_size: int) -> int:
@@ -77,12 +98,17 @@ def _steps_per_epoch(path: Path | None, batch_size: int, name: str) -> int:
             f"A `batch_size` of 1 or more was expected in {name}, but it is "
             f"{batch_size}. Correct the config."
         )
+    return math.ceil(_count_docs(path, name) / batch_size)
+
+
+def _count_docs(path: Path | None, name: str) -> int:
     is_found = path is not None and Path(path).exists()
     files = walk_corpus(path, FILE_TYPE) if is_found else []
     n_docs = sum(len(read_bin(file)) for file in files)
     if n_docs == 0:
         raise UserError(
             f"A {FILE_TYPE} file with documents, or a folder of them, was expected as "
-            f"`path` of {name}, but it is '{path}'. As a rule it is `--paths.train`."
+            f"`path` of {name}, but it is '{path}'. As a rule it is `--paths.train` or "
+            "`--paths.dev`."
         )
-    return math.ceil(n_docs / batch_size)
+    return n_docs
