@@ -176,7 +176,8 @@ def forward(
 ) -> tuple[Rows, Callable[[Rows], list]]:
     """Windows of all docs, longest first, within a budget; one row per token.
 
-    A token without pieces gets -inf for every tag but O: it cannot be an entity.
+    A token without pieces gets -inf for every tag but O: alone it is no entity, though
+    one may go on over it.
     """
     if not docs:
         return [], lambda d_rows: []
