@@ -56,11 +56,14 @@ def place(
     first_pieces: (n_tokens,) in the document, or NO_PIECE.
     RETURNS: window and place in it, each (n_tokens,).
     """
-    begins = np.asarray(starts)[:, None]  # (n_windows, 1)
-    ends = np.minimum(begins + capacity, n_pieces)
-    from_edge = np.minimum(first_pieces - begins, ends - 1 - first_pieces)
-    window_i = from_edge.argmax(axis=0)
-    position = first_pieces - begins[window_i, 0]
+    begins = np.asarray(starts)
+    # Windows overlap by less than half, the last by more: at most three hold a piece.
+    last = np.searchsorted(begins, first_pieces, side="right") - 1
+    windows = np.maximum(last - np.arange(3)[::-1, None], 0)  # (3, n_tokens)
+    ends = np.minimum(begins[windows] + capacity, n_pieces)
+    from_edge = np.minimum(first_pieces - begins[windows], ends - 1 - first_pieces)
+    window_i = np.take_along_axis(windows, from_edge.argmax(axis=0)[None], axis=0)[0]
+    position = first_pieces - begins[window_i]
     has_piece = first_pieces != NO_PIECE
     return (
         np.where(has_piece, window_i, NO_PIECE),
