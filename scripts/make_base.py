@@ -23,8 +23,9 @@ from wasabi import msg
 
 from retainer.base import N_POSITIONS, PAD_ID, TAGS, build_network, build_tokenizer
 from retainer.cli import run
-from retainer.conll import Sentence, find_files, read_conll
+from retainer.conll import Sentence, read_conll
 from retainer.errors import UserError
+from retainer.files import find_files
 from retainer.labels import OUTSIDE
 
 IGNORED = -100

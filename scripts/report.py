@@ -11,7 +11,7 @@ from tqdm import tqdm
 from typer import Option
 
 from retainer.cli import run
-from retainer.conll import find_files
+from retainer.files import find_files
 from retainer.report import (
     build_report,
     load_student,

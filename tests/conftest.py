@@ -32,6 +32,7 @@ from transformers import (
     XLMRobertaTokenizerFast,
 )
 
+from retainer.conll import Sentence
 from retainer.corpus import blank_pipeline
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -188,3 +189,10 @@ def add_ner(nlp: Language, checkpoint: Path, **settings):
         **settings,
     }
     return nlp.add_pipe("transformer_ner", config={"model": model, **outer})
+
+
+def make_sentence(text: str) -> Sentence:
+    """Example: "Ann/B-PER left/O" -> the tokens Ann and left, on the lines 7 and 8."""
+    tokens, tags = zip(*(part.rsplit("/", 1) for part in text.split("|")), strict=True)
+    lines = list(range(7, 7 + len(tokens)))
+    return Sentence(list(tokens), list(tags), "a.conll", lines)

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from conftest import make_sentence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin
@@ -8,22 +9,17 @@ from spacy.tokens import Doc, DocBin
 from retainer.conll import Sentence, format_sentence
 from retainer.corpus import (
     blank_pipeline,
-    convert,
     doc_from_sentence,
+    doc_from_text,
     read_docs,
     write_docs,
 )
 from retainer.errors import UserError
+from retainer.faults import FileLog, count_kinds
+from retainer.jsonl import Text
 from retainer.labels import spans_from_tags
 
 NLP = blank_pipeline("xx")
-
-
-def make_sentence(text: str) -> Sentence:
-    """Example: "Ann/B-PER left/O" -> the tokens Ann and left, on the lines 7 and 8."""
-    tokens, tags = zip(*(part.rsplit("/", 1) for part in text.split("|")), strict=True)
-    lines = list(range(7, 7 + len(tokens)))
-    return Sentence(list(tokens), list(tags), "a.conll", lines)
 
 
 def make_doc(text: str) -> Doc:
@@ -65,25 +61,66 @@ def test_sentences_become_docs(sentence: str, tokens: str, expected: list) -> No
 
 
 @pytest.mark.parametrize(
-    ("sentence", "n_cuts", "n_repairs"),
+    ("sentence", "n_cuts"),
     [
-        ("Ann/B-PER|left/O", 0, 0),
-        ("l'/O|eau/B-X", 1, 0),
-        ("l'/B-Y|eau/B-X", 1, 0),
-        ("l'/B-X|eau/I-X", 0, 0),
-        ("d'/O|l'/B-X|eau/O", 2, 0),
-        ("a/I-X|b/I-X|c/I-Y", 0, 2),
-        ("a/E-X|b/L-X", 0, 2),
-        ("a/X|b/O|c/X", 0, 0),
-        ("a/O| /B-X|b/O", 0, 1),
-        ("a/O| /I-X|b/O", 0, 1),
+        ("Ann/B-PER|left/O", 0),
+        ("l'/O|eau/B-X", 1),
+        ("l'/B-Y|eau/B-X", 1),
+        ("l'/B-X|eau/I-X", 0),
+        ("d'/O|l'/B-X|eau/O", 2),
     ],
 )
-def test_cuts_and_repairs_are_counted(
-    sentence: str, n_cuts: int, n_repairs: int
-) -> None:
-    data = make_doc(sentence).user_data
-    assert (data["n_cuts"], data["n_repairs"]) == (n_cuts, n_repairs)
+def test_cuts_are_counted(sentence: str, n_cuts: int) -> None:
+    assert make_doc(sentence).user_data.get("n_cuts", 0) == n_cuts
+
+
+def test_an_entity_of_white_space_is_told() -> None:
+    log = FileLog("b.conll")
+    doc = doc_from_sentence(NLP, make_sentence("a/O| /B-X|b/B-Y"), log)
+    assert ents(doc) == [("b", "Y")]
+    assert list(map(str, log.faults)) == ["b.conll:8: blank entity: X of ' '"]
+
+
+def test_tokens_without_annotation_are_missing() -> None:
+    doc = make_doc("Ann/B-PER|l'/-|eau/O|北京/-|in/O")
+    assert [(t.text, t.ent_iob) for t in doc] == [
+        *(("Ann", 3), ("l'", 0), ("eau", 2), ("北", 0), ("京", 0), ("in", 2))
+    ]
+    assert doc.user_data["n_missing"] == 3
+
+
+@pytest.mark.parametrize(
+    ("spaces", "text", "expected"),
+    [
+        (None, None, "Tel. +49 30 1"),
+        ([True, False, False, False], None, "Tel. +49301"),
+        (None, "Tel.  +49 30  1", "Tel.  +49 30  1"),
+    ],
+)
+def test_the_text_is_what_the_file_says(spaces, text, expected: str) -> None:
+    sentence = make_sentence("Tel./O|+49/B-X|30/I-X|1/I-X")
+    sentence.spaces, sentence.text = spaces, text
+    doc = doc_from_sentence(NLP, sentence)
+    assert doc.text == expected
+    assert [ent.text for ent in doc.ents] == [expected[4:].strip()]
+    words = doc.user_data.get("words") or [(t.idx, t.idx + len(t)) for t in doc]
+    assert [expected[a:b] for a, b in words if expected[a:b].strip()] == sentence.tokens
+
+
+def test_annotated_texts_become_docs() -> None:
+    log = FileLog("a.jsonl")
+    text = Text("Ann  Lisa", [(0, 3, "PER"), (5, 7, "X")], "a.jsonl", 4)
+    doc = doc_from_text(NLP, text, log)
+    assert [t.text for t in doc if not t.is_space] == ["Ann", "Li", "sa"]
+    assert doc.text == text.text
+    assert ents(doc) == [("Ann", "PER"), ("Li", "X")]
+    assert doc.user_data["source"] == "a.jsonl:4"
+    assert list(doc.user_data["ent_lines"]) == [4, 4]
+    assert count_kinds(log.faults) == {"span inside a word": 1}
+    text.words = [(0, 3), (5, 7), (7, 9)]
+    doc = doc_from_text(NLP, text, log)
+    assert doc.user_data["words"] == text.words
+    assert len(log.faults) == 1  # the file's own tokens end there
 
 
 def test_docs_know_file_and_lines() -> None:
@@ -166,40 +203,12 @@ def test_a_broken_spacy_file_is_named(tmp_path: Path, data: bytes | None) -> Non
         list(read_docs(path, NLP))
 
 
-def test_convert_writes_one_file_and_counts_each(tmp_path: Path) -> None:
-    first = write_conll(tmp_path / "a.conll", "Ann/B-PER|left/O", "l'/O|eau/I-X")
-    second = write_conll(tmp_path / "b.txt", "北京/B-LOC")
-    before = first.read_bytes(), second.read_bytes()
-    output = tmp_path / "all.spacy"
-    seen = []
-
-    def track(docs):
-        for doc in docs:
-            seen.append(doc.text)
-            yield doc
-
-    for _ in range(2):  # the second time, the folder holds the output of the first
-        counts = convert([tmp_path], output, "xx", track)
-        assert [count.path for count in counts] == [first, second]
-        assert [count.n_sentences for count in counts] == [2, 1]
-        assert [count.n_tokens for count in counts] == [4, 2]
-        assert [count.n_repairs for count in counts] == [1, 0]
-        assert [count.n_cuts for count in counts] == [1, 0]
-        assert [count.n_ents for count in counts] == [{"PER": 1, "X": 1}, {"LOC": 1}]
-    assert seen == ["Ann left", "l'eau", "北京"] * 2
-    assert [doc.text for doc in read_docs(output, NLP)] == seen[:3]
-    assert (first.read_bytes(), second.read_bytes()) == before
-    merged = convert([output], tmp_path / "merged.spacy", "xx")
-    assert [(c.n_sentences, c.n_repairs, c.n_cuts) for c in merged] == [(3, 1, 1)]
-
-
-def test_convert_refuses_what_it_cannot_write(tmp_path: Path) -> None:
-    source = write_conll(tmp_path / "a.conll", "a/O")
-    with pytest.raises(UserError, match=r"as the output, .* but it is '.*a\.conll'"):
-        convert([source], source, "xx")
-    output = tmp_path / "a.spacy"
-    convert([source], output, "xx")
-    with pytest.raises(UserError, match=r"'.*a\.spacy' is given as both"):
-        convert([source, output], output, "xx")
-    with pytest.raises(UserError, match=r"language code .* 'qq' is none"):
-        convert([source], output, "qq")
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_the_short_way_of_writing_loses_nothing(tmp_path: Path, is_plain: bool) -> None:
+    docs = [make_doc("Ann/B-PER|l'/-|eau/B-X|北京/O"), NLP.make_doc("")]
+    write_docs(docs, tmp_path / "a.spacy", is_plain=is_plain)
+    again = list(read_docs(tmp_path / "a.spacy", blank_pipeline("xx")))
+    for doc, expected in zip(again, docs, strict=True):
+        assert doc.to_json() == expected.to_json()
+        assert [t.ent_iob for t in doc] == [t.ent_iob for t in expected]
+        assert [t.whitespace_ for t in doc] == [t.whitespace_ for t in expected]

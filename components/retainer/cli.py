@@ -16,7 +16,8 @@ def run(main: Callable[..., None]) -> None:
     What the package logs from INFO up goes to stderr, as spaCy's own messages do.
     """
     logger = logging.getLogger(__package__)
-    logger.addHandler(logging.StreamHandler())
+    handler = logging.StreamHandler()
+    logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
@@ -26,3 +27,5 @@ def run(main: Callable[..., None]) -> None:
         message = Printer(no_print=True).fail(error.title, error.desc)
         print(message, file=sys.stderr)
         sys.exit(1)
+    finally:
+        logger.removeHandler(handler)

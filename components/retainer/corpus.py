@@ -1,93 +1,172 @@
-"""Sentences to Docs as a pipeline would make them; files of Docs, and their counts."""
+"""Sentences and texts to Docs as a pipeline would make them; files of Docs, counted."""
 
-import os
 import zlib
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import spacy
+import srsly
+from spacy.attrs import IDX, IS_SPACE, LENGTH, ORTH, SPACY
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.training.corpus import FILE_TYPE
 
-from .conll import Sentence, find_files, read_conll
+from .conll import Sentence, find_words, read_conll
 from .errors import UserError
-from .labels import OPENING, spans_from_tags, split_tag
+from .faults import FileLog
+from .files import (
+    JSON_SUFFIXES,
+    STDIN,
+    data_suffix,
+    is_dataset,
+    looks_like_json,
+    replacing,
+)
+from .jsonl import Text, read_records
+from .labels import OUTSIDE, TypedSpan, spans_from_tags
+from .layout import ReadOptions
+from .schemes import MISSING
 from .spacing import spaces_after
 
 TOKENIZER = {"@tokenizers": "retainer.MultilingualTokenizer.v1"}
+# What a converted Doc has, and a .spacy file of such Docs keeps.
+ATTRS = ("ORTH", "ENT_IOB", "ENT_TYPE")
+CharSpan = tuple[int, int]
 
 
 @dataclass
 class FileCounts:
-    """What one input file gave. n_cuts, n_repairs: see `doc_from_sentence`."""
+    """What one input file gave. places: where the first entity of each type is.
+
+    n_cuts, n_missing: see `make_doc`.
+    """
 
     path: Path
+    log: FileLog
     n_sentences: int = 0
     n_tokens: int = 0
-    n_repairs: int = 0
+    n_missing: int = 0
     n_cuts: int = 0
     n_ents: Counter[str] = field(default_factory=Counter)
+    places: dict[str, str] = field(default_factory=dict)
 
     def add(self, doc: Doc) -> None:
         self.n_sentences += 1
         self.n_tokens += len(doc)
-        self.n_repairs += doc.user_data.get("n_repairs", 0)
         self.n_cuts += doc.user_data.get("n_cuts", 0)
-        self.n_ents.update(ent.label_ for ent in doc.ents)
+        self.n_missing += doc.user_data.get("n_missing", 0)
+        source = doc.user_data["source"]
+        lines = doc.user_data.get("ent_lines", ())
+        for ent_i, ent in enumerate(doc.ents):
+            self.n_ents[ent.label_] += 1
+            if ent.label_ not in self.places:
+                place = f"{self.log.path}:{lines[ent_i]}" if lines else source
+                self.places[ent.label_] = place
 
 
-def doc_from_sentence(nlp: Language, sentence: Sentence) -> Doc:
-    """The tokens are the pipeline's own, cut once more where an entity ends inside one.
-
-    Every token outside the entities is O. `doc.user_data` gets
-        source      "file:line" of the first token
-        ent_lines   the line of each entity's first token
-        n_cuts      entity boundaries that lay inside a token of the pipeline
-        n_repairs   entities that began with an inside tag, or were white space alone
-    """
-    spaces = spaces_after(sentence.tokens)
-    pairs = zip(sentence.tokens, spaces, strict=True)
-    words = [token + " " * space for token, space in pairs]
-    starts = [0]
-    for word in words:
-        starts.append(starts[-1] + len(word))
-    text = "".join(words)
-    ents, lines, n_repairs = [], [], 0
-    for first, end, entity_type in spans_from_tags(sentence.tags):
-        start_char, end_char = _trim(text, starts[first], starts[end])
-        is_empty = start_char == end_char
-        n_repairs += is_empty or _is_repair(sentence.tags[first])
-        if not is_empty:
-            ents.append((start_char, end_char, entity_type))
+def doc_from_sentence(
+    nlp: Language, sentence: Sentence, log: FileLog | None = None
+) -> Doc:
+    """A Doc with the text that the tokens stand in, or else most likely stand in."""
+    text, words = _spell(sentence)
+    tags = [OUTSIDE if tag == MISSING else tag for tag in sentence.tags]
+    ents, lines = [], []
+    for first, end, label in spans_from_tags(tags):
+        start_char, end_char = _trim(text, words[first][0], words[end - 1][1])
+        if start_char < end_char:
+            ents.append((start_char, end_char, label))
             lines.append(sentence.lines[first])
-    bounds = [char_i for ent in ents for char_i in ent[:2]]
-    doc, n_cuts = _cut_at(nlp.tokenizer(text), bounds)
-    doc.set_ents([doc.char_span(*ent) for ent in ents], default="outside")
+        elif log is not None:
+            detail = f"{label} of {text[words[first][0] : words[end - 1][1]]!r}"
+            log.add("blank entity", sentence.lines[first], detail)
+    missing = [
+        word for word, tag in zip(words, sentence.tags, strict=True) if tag == MISSING
+    ]
+    doc = make_doc(nlp, text, ents, words, missing)
     source = f"{sentence.path}:{sentence.lines[0]}"
     doc.user_data |= {"source": source, "ent_lines": lines}
-    doc.user_data |= {"n_cuts": n_cuts, "n_repairs": n_repairs}
     return doc
 
 
-def _trim(text: str, start: int, end: int) -> tuple[int, int]:
+def _spell(sentence: Sentence) -> tuple[str, list[CharSpan]]:
+    """The text, and where in it each token is."""
+    if sentence.text is not None:
+        bounds = find_words(sentence.text, sentence.tokens)
+        if bounds is not None:
+            return sentence.text, bounds
+    tokens = sentence.tokens
+    spaces = sentence.spaces or spaces_after(tokens)
+    words, end, text = [], 0, []
+    for token, has_space in zip(tokens, spaces, strict=True):
+        words.append((end, end + len(token)))
+        text.append(token)
+        end += len(token)
+        if has_space:
+            text.append(" ")
+            end += 1
+    return "".join(text), words
+
+
+def doc_from_text(nlp: Language, text: Text, log: FileLog) -> Doc:
+    """A Doc of an annotated text. An entity that ends inside a token cuts it there."""
+    doc = make_doc(nlp, text.text, text.spans, text.words, text.missing)
+    if text.words is None and doc.user_data.get("n_cuts"):
+        shown = ", ".join(doc.user_data.pop("cut_words", []))
+        log.add("span inside a word", text.line, shown)
+    doc.user_data |= {"source": f"{text.path}:{text.line}"}
+    doc.user_data |= {"ent_lines": [text.line] * len(text.spans)}
+    return doc
+
+
+def make_doc(
+    nlp: Language,
+    text: str,
+    ents: Sequence[TypedSpan],
+    words: Sequence[CharSpan] | None,
+    missing: Sequence[CharSpan],
+) -> Doc:
+    """The tokens are the pipeline's own, cut once more where an entity ends inside one.
+
+    ents, words, missing: in characters. Every token outside the entities is O, but for
+    those of `missing`. `doc.user_data` gets, where it is not nothing,
+        n_cuts      entity boundaries that lay inside a token of the pipeline
+        n_missing   tokens without annotation
+        words       the tokens of the file, where they are not those that the
+                    pipeline makes (but for its white space tokens)
+    """
+    bounds = [char_i for ent in ents for char_i in ent[:2]]
+    bounds += [char_i for span in missing for char_i in span]
+    doc, n_cuts = _cut_at(nlp.tokenizer(text), bounds)
+    gaps = [doc.char_span(*span, alignment_mode="expand") for span in missing]
+    doc.set_ents([doc.char_span(*ent) for ent in ents], missing=gaps, default="outside")
+    n_missing = sum(map(len, gaps))
+    for key, value in (("n_cuts", n_cuts), ("n_missing", n_missing)):
+        if value:
+            doc.user_data[key] = value
+    if words is not None and (n_cuts or not _are_tokens(words, doc)):
+        doc.user_data["words"] = [tuple(word) for word in words]
+    return doc
+
+
+def _are_tokens(words: Sequence[CharSpan], doc: Doc) -> bool:
+    """Whether they are the tokens of the Doc, white space tokens apart."""
+    # arrays, because a Doc makes an object of each token that is asked for
+    columns = doc.to_array([IDX, LENGTH, IS_SPACE]).astype(np.int64)
+    bounds = columns[columns[:, 2] == 0, :2]
+    bounds[:, 1] += bounds[:, 0]
+    return len(words) == len(bounds) and bool((bounds == np.asarray(words)).all())
+
+
+def _trim(text: str, start: int, end: int) -> CharSpan:
     """The bounds without the white space inside them at either edge."""
     inside = text[start:end]
     start += len(inside) - len(inside.lstrip())
     return start, start + len(inside.strip())
-
-
-def _is_repair(first_tag: str) -> bool:
-    """Whether an entity starts with a tag that should have continued one.
-
-    Example: "I-PER" -> True; "B-PER" -> False; "PER" -> False (it has no prefix)
-    """
-    prefix, entity_type = split_tag(first_tag)
-    return first_tag != entity_type and prefix not in OPENING
 
 
 def _cut_at(doc: Doc, bounds: Sequence[int]) -> tuple[Doc, int]:
@@ -95,11 +174,13 @@ def _cut_at(doc: Doc, bounds: Sequence[int]) -> tuple[Doc, int]:
 
     Example: "10kg", [2, 4] -> "10", "kg", 1
     """
-    starts = [token.idx for token in doc]
+    if not bounds:
+        return doc, 0
+    starts, lengths = doc.to_array([IDX, LENGTH]).T.tolist()
     cuts: dict[int, list[int]] = {}
     for bound in sorted(set(bounds)):
         token_i = bisect_right(starts, bound) - 1
-        if 0 < bound - starts[token_i] < len(doc[token_i]):
+        if 0 < bound - starts[token_i] < lengths[token_i]:
             cuts.setdefault(token_i, []).append(bound - starts[token_i])
     if not cuts:
         return doc, 0
@@ -113,15 +194,32 @@ def _cut_at(doc: Doc, bounds: Sequence[int]) -> tuple[Doc, int]:
     return Doc(doc.vocab, words=words, spaces=spaces), sum(map(len, cuts.values()))
 
 
-def read_docs(path: Path, nlp: Language) -> Iterator[Doc]:
-    """The Docs of a .spacy file as they are, or of a CoNLL file by the tokenizer."""
-    if path.suffix != FILE_TYPE:
-        for sentence in read_conll(path):
-            yield doc_from_sentence(nlp, sentence)
-        return
-    for doc_i, doc in enumerate(read_bin(path).get_docs(nlp.vocab), start=1):
-        doc.user_data.setdefault("source", f"{path}: document {doc_i}")
-        yield doc
+def read_docs(
+    path: Path,
+    nlp: Language,
+    options: ReadOptions | None = None,
+    log: FileLog | None = None,
+) -> Iterator[Doc]:
+    """The Docs of any file of data: as they are in a .spacy file, else newly made.
+
+    log: is told how the file was read, and all that was wrong with it.
+    """
+    options, log = options or ReadOptions(), log or FileLog(str(path))
+    suffix = data_suffix(path)
+    if suffix == FILE_TYPE:
+        log.layout = "DocBin"
+        for doc_i, doc in enumerate(read_bin(path).get_docs(nlp.vocab), start=1):
+            doc.user_data.setdefault("source", f"{path}: document {doc_i}")
+            yield doc
+    elif suffix in JSON_SUFFIXES or (path == STDIN and looks_like_json(path)):
+        for text in read_records(path, options.encoding, log):
+            yield doc_from_text(nlp, text, log)
+    else:
+        read = read_conll
+        if suffix == ".parquet" or is_dataset(path):
+            from .hub import read_dataset as read
+        for sentence in read(path, options, log):
+            yield doc_from_sentence(nlp, sentence, log)
 
 
 def read_bin(path: Path) -> DocBin:
@@ -137,51 +235,43 @@ def read_bin(path: Path) -> DocBin:
     )
 
 
-def write_docs(docs: Iterable[Doc], path: Path) -> None:
-    """Write a .spacy file: the whole of it or, when anything fails, nothing."""
-    doc_bin = DocBin(docs=docs, store_user_data=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        doc_bin.to_disk(unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def write_docs(docs: Iterable[Doc], path: Path, *, is_plain: bool = False) -> None:
+    """Write a .spacy file: the whole of it or, when anything fails, nothing.
 
-
-def convert(
-    inputs: Sequence[Path],
-    output: Path,
-    lang: str,
-    track: Callable[[Iterable[Doc]], Iterable[Doc]] = iter,
-) -> list[FileCounts]:
-    """Write the Docs of all the input files to one .spacy file, and count them.
-
-    inputs: files and folders. A folder may hold the output, which is passed over.
-    track: is given the Docs to iterate, and may show the progress.
+    is_plain: the Docs have nothing but what `make_doc` gives them, so that the rest
+        need not be looked at; most of the time goes into that otherwise.
     """
-    if output.suffix != FILE_TYPE or output.is_dir():
-        raise UserError(
-            f"A {FILE_TYPE} file was expected as the output, behind all inputs, but "
-            f"it is '{output}'. Name a {FILE_TYPE} file last."
-        )
-    if output.resolve() in [path.resolve() for path in inputs]:
-        raise UserError(
-            f"An output that is none of the inputs was expected, but '{output}' is "
-            "given as both. Name another file for the output."
-        )
-    nlp = blank_pipeline(lang)
-    files = [path for path in find_files(inputs) if path.resolve() != output.resolve()]
-    counts = [FileCounts(path) for path in files]
+    doc_bin = DocBin(store_user_data=True)
+    if is_plain:
+        doc_bin = DocBin(attrs=ATTRS, store_user_data=True)
+        add_plain(doc_bin, docs)
+    else:
+        for doc in docs:
+            doc_bin.add(doc)
+    with replacing(path) as unfinished:
+        doc_bin.to_disk(unfinished)
 
-    def read_all() -> Iterator[Doc]:
-        for file in counts:
-            for doc in read_docs(file.path, nlp):
-                file.add(doc)
-                yield doc
 
-    write_docs(track(read_all()), output)
-    return counts
+def add_plain(doc_bin: DocBin, docs: Iterable[Doc]) -> None:
+    """`DocBin.add` for each Doc, without the strings of nine attributes a token.
+
+    And without `srsly.msgpack_dumps`, which asks all installed packages for encoders
+    at each call.
+    """
+    orths: set[int] = set()
+    pack = srsly.msgpack.Packer(use_bin_type=True).pack  # as `srsly.msgpack_dumps`
+    for doc in docs:
+        array = doc.to_array(doc_bin.attrs)
+        doc_bin.tokens.append(array)
+        doc_bin.spaces.append(doc.to_array([SPACY]).astype(bool).reshape(-1, 1))
+        doc_bin.flags.append({"has_unknown_spaces": doc.has_unknown_spaces})
+        doc_bin.cats.append(doc.cats)
+        doc_bin.user_data.append(pack(doc.user_data))
+        doc_bin.span_groups.append(doc.spans.to_bytes())
+        doc_bin.strings.update(ent.label_ for ent in doc.ents)
+        orths.update(array[:, doc_bin.attrs.index(ORTH)].tolist())
+    if doc_bin.tokens:
+        doc_bin.strings.update(doc.vocab.strings[orth] for orth in orths)
 
 
 def blank_pipeline(lang: str) -> Language:

@@ -1,0 +1,108 @@
+"""Files of Docs as CoNLL, and as the records of annotation tools."""
+
+import json
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from spacy.tokens import Doc
+
+from .columns import DOCSTART
+from .conll import format_sentence
+from .faults import FileLog
+from .files import replacing
+from .formats import to_record
+from .labels import tags_from_spans
+from .schemes import MISSING
+
+BREAK = re.compile(r"[\t\n]")
+CharSpan = tuple[int, int]
+
+
+def words_of(doc: Doc) -> list[CharSpan]:
+    """The tokens of the file that the Doc was made of, or else its own, in characters.
+
+    Its own are without those that are white space alone.
+    """
+    words = doc.user_data.get("words")
+    if words is not None:
+        return [(start, end) for start, end in words]
+    return [(t.idx, t.idx + len(t)) for t in doc if not t.is_space]
+
+
+def tags_of(doc: Doc, words: Sequence[CharSpan], log: FileLog) -> list[str]:
+    """The BIO tag of each word; MISSING where no token of it has any annotation.
+
+    An entity that covers a part of a word gets the whole of it.
+    """
+    starts, ends = [start for start, _ in words], [end for _, end in words]
+    spans, previous_end = [], 0
+    for ent in doc.ents:
+        first = bisect_right(ends, ent.start_char)
+        end = bisect_left(starts, ent.end_char)
+        is_inside = first < end and (
+            starts[first] < ent.start_char or ends[end - 1] > ent.end_char
+        )
+        if is_inside or first < previous_end or first >= end:
+            detail = f"{ent.label_} of {ent.text[:40]!r}"
+            log.add_at("annotation inside a token", _source(doc), detail)
+        first = max(first, previous_end)
+        if first < end:
+            spans.append((first, end, ent.label_))
+            previous_end = end
+    tags = tags_from_spans(len(words), spans, [])
+    unknown = [t for t in doc if t.ent_iob == 0]
+    for token in unknown:
+        first = bisect_right(ends, token.idx)
+        end = bisect_left(starts, token.idx + len(token))
+        tags[first:end] = [MISSING] * (end - first)
+    return tags
+
+
+def _source(doc: Doc) -> str:
+    return str(doc.user_data.get("source", "a document of unknown source"))
+
+
+def write_conll(docs: Iterable[Doc], path: Path, log: FileLog) -> None:
+    """Sentences of `TOKEN<TAB>TAG` lines in BIO, one for each Doc.
+
+    log: is told what CoNLL cannot say.
+    """
+    with (
+        replacing(path) as unfinished,
+        unfinished.open("w", encoding="utf-8", newline="") as file,
+    ):
+        is_first = True
+        for doc in docs:
+            words = words_of(doc)
+            if not words:
+                log.skipped["texts without a token"] += 1
+                continue
+            tokens = [doc.text[start:end] for start, end in words]
+            tags = tags_of(doc, words, log)
+            for token_i, token in enumerate(tokens):
+                if BREAK.search(token) or token.startswith(DOCSTART):
+                    log.add_at("line break in a token", _source(doc), repr(token[:40]))
+                    token = BREAK.sub(" ", token)
+                    is_reserved = token.startswith(DOCSTART)
+                    tokens[token_i] = f" {token}" if is_reserved else token
+            # a file's first U+FEFF is no text, so that one of the text needs another
+            file.write("\ufeff" if is_first and tokens[0][0] == "\ufeff" else "")
+            file.write(format_sentence(tokens, tags))
+            is_first = False
+
+
+def write_records(docs: Iterable[Doc], path: Path, style: str) -> None:
+    """Records of `formats.py`: one a line, or a list of them in a .json file."""
+    is_list = path.suffix.lower() == ".json"
+    with (
+        replacing(path) as unfinished,
+        unfinished.open("w", encoding="utf-8", newline="") as file,
+    ):
+        file.write("[\n" if is_list else "")
+        for doc_i, doc in enumerate(docs):
+            file.write(",\n" if is_list and doc_i else "")
+            file.write(json.dumps(to_record(doc, style), ensure_ascii=False))
+            file.write("" if is_list else "\n")
+        file.write("\n]\n" if is_list else "")
