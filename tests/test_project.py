@@ -31,17 +31,23 @@ SENTENCES = {
 
 
 def imports_of(path: Path) -> set[Path]:
-    """The modules of the package that a file imports."""
-    names = set()
+    """The modules of the package that a file imports, and the packages above them."""
+    found = set()
     for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf8"))):
-        if isinstance(node, ast.ImportFrom) and node.module is None:
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (
-            node.level or node.module.startswith("retainer.")
-        ):
-            names.add(node.module.removeprefix("retainer."))
-    paths = {PACKAGE / f"{name}.py" for name in names}
-    return {path for path in paths if (ROOT / path).exists()}
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        if node.level:
+            base = path.parents[node.level - 1]
+        elif (node.module + ".").startswith("retainer."):
+            base = PACKAGE.parent
+        else:
+            continue
+        parts = (node.module or "").split(".") if node.module else []
+        for names in (parts, *([*parts, alias.name] for alias in node.names)):
+            for n in range(1, len(names) + 1):
+                module = base.joinpath(*names[:n])
+                found |= {module.with_suffix(".py"), module / "__init__.py"}
+    return {p for p in found if (ROOT / p).is_file() and p != PACKAGE / "__init__.py"}
 
 
 def closure(paths: set[Path]) -> set[Path]:
@@ -61,10 +67,10 @@ def code_of(step: dict) -> set[Path]:
         scripts |= {Path(w) for w in words if w.startswith("scripts/")}
         if words[:3] == ["python", "-m", "spacy"] and words[3] != "package":
             modules |= {PACKAGE / f"{name}.py" for name in PIPELINE}
-        if words[1:2] == ["scripts/report.py"]:
+        if words[1:2] in (["scripts/report.py"], ["scripts/inspect_corpus.py"]):
             modules |= {PACKAGE / f"{name}.py" for name in PIPELINE}
         if words[-1] == ".":  # builds the package itself
-            modules |= {p.relative_to(ROOT) for p in (ROOT / PACKAGE).glob("*.py")}
+            modules |= {p.relative_to(ROOT) for p in (ROOT / PACKAGE).rglob("*.py")}
     return closure(scripts | modules)
 
 

@@ -1,0 +1,53 @@
+"""Sections of tables, the same for a terminal and a page."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .findings import percent
+
+Cell = str | int | float | dict[str, str] | None
+NUMBER = re.compile(r"[\d.,<%-]+")
+
+
+@dataclass
+class Table:
+    """A float is a share; a dict is an example (see `inspection`)."""
+
+    caption: str
+    header: list[str]
+    rows: list[list[Cell]]
+
+    @property
+    def aligns(self) -> str:
+        """By column: r for numbers, l for text, as the first always is."""
+        columns = zip(*self.rows, strict=True)
+        is_number = [all(NUMBER.fullmatch(show(x)) for x in xs) for xs in columns]
+        return "".join("lr"[number] for number in [False, *is_number[1:]])
+
+
+@dataclass
+class Section:
+    """lead: what there is to say before the tables."""
+
+    key: str
+    title: str
+    lead: str
+    tables: list[Table]
+
+
+def make_section(
+    key: str, title: str, lead: str, *tables: tuple[str, str, Iterable[list[Cell]]]
+) -> Section:
+    """tables: caption, columns separated by |, rows; left out without any."""
+    made = [Table(caption, head.split("|"), [*rows]) for caption, head, rows in tables]
+    return Section(key, title, lead, [table for table in made if table.rows])
+
+
+def show(cell: Cell) -> str:
+    """Example: 1200 -> "1,200"; 0.5 -> "50%"; None -> "-" """
+    if isinstance(cell, dict):
+        return f"{cell['before']}[{cell['entity']}]{cell['after']}"
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    return cell if isinstance(cell, str) else percent(cell)
