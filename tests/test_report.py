@@ -11,19 +11,23 @@ from spacy.tokens import Doc, Span
 from retainer.corpus import blank_pipeline
 from retainer.errors import UserError
 from retainer.report import (
+    Measured,
     build_report,
     compare,
+    count,
     difference,
     file_names,
     forgetting,
     learnt,
     load_student,
     load_teacher,
-    measure,
     merge,
     points,
+    predict,
+    predict_on_gold_tokens,
     summary_table,
     to_markdown,
+    token_scores,
 )
 
 # F1 of PER 80 and then 75, of ORG 33.33 and then 66.67, of both 69.23 and then 72.73
@@ -139,9 +143,9 @@ def test_file_names(files: list[str], names: list[str]) -> None:
 
 def test_forgetting_is_a_mean_over_files() -> None:
     files = {
-        "de": (BEFORE, AFTER | {"PHONE": PRFScore(tp=1, fp=2, fn=4)}),
-        "fr": ({"PER": PRFScore(tp=1)}, {"PER": PRFScore(tp=1, fp=2)}),
-        "es": ({"LOC": PRFScore(fp=1)}, {"LOC": PRFScore(fp=1)}),
+        "de": Measured(BEFORE, AFTER | {"PHONE": PRFScore(tp=1, fp=2, fn=4)}, {}),
+        "fr": Measured({"PER": PRFScore(tp=1)}, {"PER": PRFScore(tp=1, fp=2)}, {}),
+        "es": Measured({"LOC": PRFScore(fp=1)}, {"LOC": PRFScore(fp=1)}, {}),
     }
     lost = forgetting(files, ["PER", "ORG"])
     assert list(lost) == ["mean", "worst", "by_file"]
@@ -152,7 +156,15 @@ def test_forgetting_is_a_mean_over_files() -> None:
     assert found == {"de": 3, "fr": 0, "es": 1}
 
 
-@pytest.mark.parametrize("files", [{}, {"es": ({}, {})}])
+def test_raw_text_is_compared_with_gold_tokens() -> None:
+    files = {"de": Measured({}, AFTER, BEFORE), "es": Measured({}, {}, {})}
+    assert token_scores(files) == {
+        "de": {"raw": 72.73, "gold": 69.23, "lost": -3.5},
+        "es": {"raw": None, "gold": None, "lost": None},
+    }
+
+
+@pytest.mark.parametrize("files", [{}, {"es": Measured({}, {}, {})}])
 def test_nothing_to_forget(files: dict) -> None:
     lost = forgetting(files, ["PER"])
     assert (lost["mean"], lost["worst"]) == (None, None)
@@ -231,6 +243,7 @@ def test_report_has_its_keys(report: dict[str, Any]) -> None:
         "forgetting",
         "new",
         "old_in_new",
+        "tokens",
     ]
     assert {"mean", "worst", "by_file"} <= set(report["forgetting"])
     assert {"f1", "by_type"} <= set(report["new"])
@@ -300,7 +313,7 @@ def tables_of(markdown: str) -> list[list[list[str]]]:
 def test_markdown_is_well_formed(report: dict[str, Any]) -> None:
     markdown = to_markdown(report)
     tables = tables_of(markdown)
-    assert len(tables) == 5
+    assert len(tables) == 6
     for header, rule, *rows in tables:
         assert rows
         assert {len(row) for row in [rule, *rows]} == {len(header)}
@@ -359,9 +372,18 @@ def test_pipelines_are_measured_on_raw_text(student: Language) -> None:
         totals.append(total)
         return docs
 
-    counts = measure(student, [first, second], track)
-    assert as_tuples(counts) == {"PER": (1, 1, 1), "ORG": (0, 0, 1), "PHONE": (0, 1, 0)}
+    references = [first, second]
+    docs = predict(student, references, track)
+    counts = as_tuples(count(docs, references))
+    assert counts == {"PER": (1, 1, 1), "ORG": (0, 0, 1), "PHONE": (0, 1, 0)}
     assert totals == [2]
+    on_gold = predict_on_gold_tokens(student, docs, references, track)
+    assert as_tuples(count(on_gold, references)) == {
+        "PER": (0, 0, 2),  # it knows no "An", "na"
+        "ORG": (0, 0, 1),
+        "PHONE": (0, 1, 0),
+    }
+    assert totals == [2, 2]
     assert [ent.label_ for ent in first.ents] == ["PER", "ORG"]
 
 

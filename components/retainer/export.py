@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 from .columns import DOCSTART
 from .conll import format_sentence
 from .faults import FileLog
-from .files import replacing
+from .files import NO_TEXT, replacing
 from .formats import to_record
 from .labels import tags_from_spans
 from .schemes import MISSING
@@ -87,8 +87,8 @@ def write_conll(docs: Iterable[Doc], path: Path, log: FileLog) -> None:
                     token = BREAK.sub(" ", token)
                     is_reserved = token.startswith(DOCSTART)
                     tokens[token_i] = f" {token}" if is_reserved else token
-            # a file's first U+FEFF is no text, so that one of the text needs another
-            file.write("\ufeff" if is_first and tokens[0][0] == "\ufeff" else "")
+            needs_mark = is_first and NO_TEXT.match(tokens[0].encode())
+            file.write("\ufeff" if needs_mark else "")
             file.write(format_sentence(tokens, tags))
             is_first = False
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -25,12 +26,22 @@ TEXT_SUFFIXES = (*CONLL_SUFFIXES, ".txt", ".tsv")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 FOLDER_SUFFIXES = (*TEXT_SUFFIXES, ".spacy", ".jsonl", ".ndjson", ".parquet")
 MAGIC: dict[bytes, Callable[..., BinaryIO]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
+    rb"\x1f\x8b": gzip.open,
+    rb"BZh[1-9]1AY&SY": bz2.open,
+    rb"\xfd7zXZ\x00": lzma.open,
 }
-ZIP_MAGIC = b"PK\x03\x04"
-READ_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
+ZIP_MAGIC = rb"PK\x03\x04"
+# What at the start of a file is no text: behind a byte order mark it is.
+NO_TEXT = re.compile(b"|".join((rb"\xef\xbb\xbf", ZIP_MAGIC, *MAGIC)))
+# RuntimeError: what zipfile raises of encrypted and of newer files
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    lzma.LZMAError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 def data_suffix(path: Path) -> str:
@@ -89,10 +100,10 @@ def open_binary(path: Path) -> BinaryIO:
         if path == STDIN:
             path = Path(_keep_stdin().name)
         with path.open("rb") as handle:
-            head = handle.read(8)
-        if head.startswith(ZIP_MAGIC):
+            head = handle.read(10)
+        if re.match(ZIP_MAGIC, head):
             return _open_zip(path)
-        openers = (opener for magic, opener in MAGIC.items() if head.startswith(magic))
+        openers = (opener for magic, opener in MAGIC.items() if re.match(magic, head))
         return next(openers, open)(path, "rb")
     except READ_ERRORS as error:
         raise _unreadable(path, error) from error

@@ -6,6 +6,7 @@ once, so that a large file does not hide a small one.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,45 @@ def load_student(path: str) -> Language:
     return nlp
 
 
-def measure(nlp: Language, references: Sequence[Doc], track: Track) -> Counts:
-    """Annotate the raw text of the references and count what is right, per type."""
+def predict(nlp: Language, references: Sequence[Doc], track: Track) -> list[Doc]:
+    """The references' raw text, annotated."""
     texts = (doc.text for doc in references)
-    docs = track(nlp.pipe(texts), len(references))
-    pairs = zip(docs, references, strict=True)
+    return list(track(nlp.pipe(texts), len(references)))
+
+
+def predict_on_gold_tokens(
+    nlp: Language, predicted: Sequence[Doc], references: Sequence[Doc], track: Track
+) -> list[Doc]:
+    """The references annotated with their own tokens, as `evaluate --gold-preproc`.
+
+    predicted: of the raw text; what has the same tokens need not be read again.
+    """
+    docs = list(predicted)
+    pairs = enumerate(zip(predicted, references, strict=True))
+    other = [i for i, (doc, ref) in pairs if _words(doc) != _words(ref)]
+    made = (
+        Doc(
+            nlp.vocab,
+            _words(references[i]),
+            [bool(t.whitespace_) for t in references[i]],
+        )
+        for i in other
+    )
+    annotated = nlp.pipe(made)
+    for i, doc in zip(
+        other, track(annotated, len(other)) if other else annotated, strict=True
+    ):
+        docs[i] = doc
+    return docs
+
+
+def _words(doc: Doc) -> list[str]:
+    return [token.text for token in doc]
+
+
+def count(predicted: Sequence[Doc], references: Sequence[Doc]) -> Counts:
+    """What is right, per type."""
+    pairs = zip(predicted, references, strict=True)
     return count_by_type(*tag_paths([Example(doc, ref) for doc, ref in pairs]))
 
 
@@ -117,28 +152,50 @@ def file_names(files: Sequence[Path]) -> list[str]:
     return stems if len(set(stems)) == len(stems) else [str(file) for file in files]
 
 
+@dataclass
+class Measured:
+    """One file: the teacher's counts and the student's, on raw text.
+
+    on_gold_tokens: the student's, on the tokens of the file.
+    """
+
+    before: Counts
+    after: Counts
+    on_gold_tokens: Counts
+
+
 def measure_files(
     teacher: Language, student: Language, files: Sequence[Path], track: Track
-) -> dict[str, tuple[Counts, Counts]]:
-    """The counts of teacher and student by file, in the order of the files."""
-    counts = {}
+) -> dict[str, Measured]:
+    """By file, in the order of the files."""
+    measured = {}
     for name, file in zip(file_names(files), files, strict=True):
         references = list(read_docs(file, student))
-        counts[name] = (
-            measure(teacher, references, track),
-            measure(student, references, track),
+        before = predict(teacher, references, track)
+        after = predict(student, references, track)
+        gold = predict_on_gold_tokens(student, after, references, track)
+        measured[name] = Measured(
+            *(count(docs, references) for docs in (before, after, gold))
         )
-    return counts
+    return measured
 
 
-def forgetting(
-    files: dict[str, tuple[Counts, Counts]], old_types: list[str]
-) -> dict[str, Any]:
+def token_scores(files: dict[str, Measured]) -> dict[str, Any]:
+    """F1 of the student on raw text and on gold tokens, over all types, by file."""
+    scores = {}
+    for name, file in files.items():
+        raw = points(file.after, file.after)
+        gold = points(file.on_gold_tokens, file.on_gold_tokens)
+        scores[name] = {"raw": raw, "gold": gold, "lost": difference(raw, gold)}
+    return scores
+
+
+def forgetting(files: dict[str, Measured], old_types: list[str]) -> dict[str, Any]:
     """What the student lost of the old types, and where it sees other ones."""
     by_file = {}
-    for name, (before, after) in files.items():
-        others = pool(after, set(after) - set(old_types))
-        by_file[name] = compare(before, after, old_types)
+    for name, file in files.items():
+        others = pool(file.after, set(file.after) - set(old_types))
+        by_file[name] = compare(file.before, file.after, old_types)
         by_file[name]["new_types_found"] = others.tp + others.fp
     lost = [row["lost"] for row in by_file.values() if row["lost"] is not None]
     return {
@@ -164,8 +221,9 @@ def build_report(
     new_types = [kind for kind in known if kind not in old_types]
     old_files = measure_files(teacher, student, old, track)
     new_files = measure_files(teacher, student, new, track)
-    before, after = (merge(pair[i] for pair in new_files.values()) for i in (0, 1))
-    every = merge(pair[1] for pair in (*old_files.values(), *new_files.values()))
+    before = merge(file.before for file in new_files.values())
+    after = merge(file.after for file in new_files.values())
+    every = merge(f.after for f in (*old_files.values(), *new_files.values()))
     unknown = {kind: every[kind].fn for kind in sorted(set(every) - set(known))}
     return {
         "old_types": old_types,
@@ -173,9 +231,14 @@ def build_report(
         "unknown_types": unknown,
         "forgetting": forgetting(old_files, old_types),
         "new": learnt(after, new_types)
-        | {"by_file": {k: learnt(v[1], new_types) for k, v in new_files.items()}},
+        | {"by_file": {k: learnt(v.after, new_types) for k, v in new_files.items()}},
         "old_in_new": compare(before, after, old_types)
-        | {"by_file": {k: compare(*v, old_types) for k, v in new_files.items()}},
+        | {
+            "by_file": {
+                k: compare(v.before, v.after, old_types) for k, v in new_files.items()
+            }
+        },
+        "tokens": {"old": token_scores(old_files), "new": token_scores(new_files)},
     }
 
 
@@ -254,6 +317,15 @@ def to_markdown(report: dict[str, Any]) -> str:
                 for name, row in report["new"]["by_file"].items()
             ],
         ),
+    ]
+    rows = [
+        [f"{domain}: {name}", row["raw"], row["gold"], row["lost"]]
+        for domain, part in report["tokens"].items()
+        for name, row in part.items()
+    ]
+    parts += [
+        "## Student on raw text and on gold tokens, all types",
+        _table(["file", "raw text", "gold tokens", "lost on raw text"], rows),
     ]
     found = sum(r["new_types_found"] for r in report["forgetting"]["by_file"].values())
     parts.append(
