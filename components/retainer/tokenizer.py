@@ -40,6 +40,9 @@ EXTENDING_LETTERS = "\u0e33\u0eb3\uff9e\uff9f"
 # They make the consonant behind them a part of the same cluster: Khmer COENG, Burmese
 # VIRAMA.
 LINKERS = "\u17d2\u1039"
+# A URL in the middle of such a script is one token, up to a last letter, digit or sign
+# of a path: spaCy looks for URLs between white space alone.
+URL = r"(?i:(?:https?|ftp)://|www\.)[\w.~:/?#\[\]@!$&'()*+,;=%-]*[\w/=~%#&+-]"
 JOINERS = "\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef"
 
 
@@ -86,7 +89,8 @@ def configure_tokenizer() -> Callable[[Language], Tokenizer]:
     def create_tokenizer(nlp: Language) -> Tokenizer:
         tokenizer = create_default(nlp)
         infixes = tokenizer.infix_finditer.__self__.pattern
-        tokenizer.infix_finditer = re.compile(f"{boundary}|{infixes}").finditer
+        pattern = f"(?a:{URL})|{boundary}|{infixes}"
+        tokenizer.infix_finditer = re.compile(pattern).finditer
         # spaCy's URLs may end in any letters; here the sentence goes on in them.
         url = tokenizer.url_match.__self__.pattern.removeprefix("(?u)")
         tokenizer.url_match = re.compile(f"(?!.*[{cut}])(?:{url})").match
