@@ -31,8 +31,8 @@ def main(
     output: Annotated[
         Path,
         Argument(
-            metavar="OUTPUT.jsonl",
-            help="A record a text; replaced, if it is there, when all is done",
+            help="A .jsonl file of a record a line, or a .json file of a list of them, "
+            "which Label Studio wants; replaced, if it is there, when all is done",
         ),
     ],
     column: Annotated[
@@ -45,15 +45,15 @@ def main(
         bool, Option("--restart", help="Throw away what an earlier run left undone")
     ] = False,
 ) -> None:
-    """Write the entities of each text of INPUT, with confidences, to OUTPUT.jsonl.
+    """Write the entities of each text of INPUT, with confidences, to OUTPUT.
 
     When it is interrupted, the same command goes on from there; until it is done, the
-    results are in .OUTPUT.jsonl.part beside the output.
+    results are in .OUTPUT.part beside the output.
     """
-    if output.suffix != ".jsonl" or output.resolve() == texts.resolve():
+    if output.suffix not in (".jsonl", ".json") or output.resolve() == texts.resolve():
         raise UserError(
-            "A .jsonl file, which is not the input, was expected as the output, but it "
-            f"is '{output}'. Name another file."
+            "A .jsonl or .json file, which is not the input, was expected as the "
+            f"output, but it is '{output}'. Name another file."
         )
     # Else oneDNN keeps what it made for each of 1,024 shapes of batches, of which
     # hardly one comes again.

@@ -345,8 +345,8 @@ def test_script_is_interrupted(
     ("names", "message"),
     [
         (
-            ("model-best", "a.txt", "o.json"),
-            "A .jsonl file, which is not the input, was",
+            ("model-best", "a.txt", "o.csv"),
+            "A .jsonl or .json file, which is not the input, was",
         ),
         (("model-best", "a.jsonl", "a.jsonl"), "which is not the input, was expected"),
         (("model-best", "none.txt", "o.jsonl"), "none.txt', but nothing is there."),

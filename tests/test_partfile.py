@@ -45,6 +45,19 @@ def test_output_is_there_when_all_is_done(output: Path) -> None:
     assert output.stat().st_mode & 0o111 == 0
 
 
+@pytest.mark.parametrize("chunks", [[b'{"a": 1}\n'], [b'{"a": 1}\n2\n', b'"\\n"\n']])
+def test_json_file_is_a_list(tmp_path: Path, chunks: list[bytes]) -> None:
+    output = tmp_path / "o.json"
+    part = PartFile(output, SETTINGS)
+    with part.open(restart=False):
+        for chunk in chunks:
+            part.append(chunk, {})
+        part.finish()
+    lines = b"".join(chunks).splitlines()
+    assert json.loads(output.read_bytes()) == [json.loads(line) for line in lines]
+    assert names(output) == ["o.json"]
+
+
 def test_go_on(output: Path) -> None:
     part = begin(output, b"a\n", b"b\n")
     assert names(output) == [".o.jsonl.part", ".o.jsonl.part.json"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+from .files import replacing
 
 
 class PartFile:
@@ -72,10 +73,25 @@ class PartFile:
             self._commit()
 
     def finish(self) -> None:
-        """Give it the name of the output, which is replaced if there is one."""
+        """Make it the output, which is replaced if there is one.
+
+        For a .json file its lines become one list, as some tools want them.
+        """
         with self._explained():
-            os.replace(self.path, self.output)
+            if self.output.suffix == ".json":
+                self._write_list()
+                self.path.unlink()
+            else:
+                os.replace(self.path, self.output)
             self._about.unlink()
+
+    def _write_list(self) -> None:
+        with self.path.open("rb") as lines, replacing(self.output) as unfinished:
+            with unfinished.open("wb") as file:
+                for line_i, line in enumerate(lines):
+                    file.write(b",\n" if line_i else b"[\n")
+                    file.write(line.removesuffix(b"\n"))
+                file.write(b"\n]\n")
 
     def _commit(self) -> None:
         about = {"settings": self.settings, "n_bytes": self._n_bytes}
