@@ -8,7 +8,8 @@ from spacy.schemas import ConfigSchemaTraining
 from thinc.api import Config
 
 from retainer.config import configure_warmup_linear, count_epoch_steps, read_labels
-from retainer.corpus import blank_pipeline, write_docs
+from retainer.corpus import blank_pipeline
+from retainer.docbin import write_docs
 from retainer.errors import UserError
 
 NLP = blank_pipeline("xx")

@@ -8,7 +8,8 @@ from spacy.tokens import Doc
 
 from retainer.conll import format_sentence
 from retainer.convert import convert
-from retainer.corpus import blank_pipeline, read_docs, write_docs
+from retainer.corpus import blank_pipeline, read_docs
+from retainer.docbin import write_docs
 from retainer.errors import UserError
 from retainer.export import write_conll, write_records
 from retainer.faults import FileLog, count_kinds
@@ -113,11 +114,15 @@ def test_outputs_that_cannot_be_are_refused(tmp_path: Path) -> None:
         convert([source], tmp_path / "a.doc")
     with pytest.raises(UserError, match=r"'.*a\.conll' is given as both"):
         convert([source], source)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "a.conll").touch()
+    with pytest.raises(UserError, match=r"'.*a\.conll' is all that there is"):
+        convert([tmp_path / "new"], tmp_path / "new" / "a.conll")
     with pytest.raises(UserError, match=r"language code .* 'qq' is none"):
         convert([source], tmp_path / "a.spacy", "qq")
     with pytest.raises(UserError, match=r"style of prodigy, .* it is 'brat'"):
         convert([source], tmp_path / "a.jsonl", style="brat")
-    assert list(tmp_path.iterdir()) == [source]
+    assert sorted(tmp_path.iterdir()) == [source, tmp_path / "new"]
 
 
 def round_trips(source: Path, folder: Path) -> list[bytes]:

@@ -6,17 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin
 
+from retainer.charspans import AnnotatedText
 from retainer.conll import Sentence, format_sentence
-from retainer.corpus import (
-    blank_pipeline,
-    doc_from_sentence,
-    doc_from_text,
-    read_docs,
-    write_docs,
-)
+from retainer.corpus import blank_pipeline, doc_from_sentence, doc_from_text, read_docs
+from retainer.docbin import write_docs
 from retainer.errors import UserError
-from retainer.faults import FileLog, count_kinds
-from retainer.jsonl import Text
+from retainer.faults import FileLog
 from retainer.labels import spans_from_tags
 
 NLP = blank_pipeline("xx")
@@ -109,14 +104,15 @@ def test_the_text_is_what_the_file_says(spaces, text, expected: str) -> None:
 
 def test_annotated_texts_become_docs() -> None:
     log = FileLog("a.jsonl")
-    text = Text("Ann  Lisa", [(0, 3, "PER"), (5, 7, "X")], "a.jsonl", 4)
+    text = AnnotatedText("Ann  Lisa", [(0, 3, "PER"), (5, 7, "X")], "a.jsonl", 4)
     doc = doc_from_text(NLP, text, log)
     assert [t.text for t in doc if not t.is_space] == ["Ann", "Li", "sa"]
     assert doc.text == text.text
     assert ents(doc) == [("Ann", "PER"), ("Li", "X")]
     assert doc.user_data["source"] == "a.jsonl:4"
     assert list(doc.user_data["ent_lines"]) == [4, 4]
-    assert count_kinds(log.faults) == {"span inside a word": 1}
+    detail = "X of 'Li' in 'Lisa'"
+    assert list(map(str, log.faults)) == [f"a.jsonl:4: span inside a word: {detail}"]
     text.words = [(0, 3), (5, 7), (7, 9)]
     doc = doc_from_text(NLP, text, log)
     assert doc.user_data["words"] == text.words

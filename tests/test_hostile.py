@@ -1,4 +1,7 @@
-"""Files that people have and readers stumble over: read, repaired or refused."""
+"""Files that people have and readers stumble over: read, repaired or refused.
+
+As a script, it prints the table of them.
+"""
 
 import bz2
 import gzip
@@ -230,6 +233,14 @@ CASES = {
     "latin-1.conll": Case("a\tO\nbä\tO\n".encode("latin-1"), refused=":2 holds the"),
     "picture.txt": Case(b"\x89PNG\r\n\x1a\n\x00\x01" * 9, refused="UTF-8 text was"),
     "cut-off.conll.gz": Case(gzip.compress(MANY.encode())[:-9], refused="cannot be"),
+    "broken-name.zip": Case(
+        zipped(a=LINES)
+        .replace(b"\x80\x01\x00\x00\x00\x00a", b"\x80\x01\x00\x00\x00\x00\xf8")
+        .replace(
+            b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x00\x08"
+        ),
+        refused="cannot be read",
+    ),
     "two-files.zip": Case(zipped(a=LINES, b=LINES), refused="but it has 2"),
     "unlabelled.jsonl": Case(record(text="Ann"), refused="1 texts without"),
     "no-json.jsonl": Case("Ann\nLi\n", refused="no JSON"),
@@ -270,3 +281,19 @@ def test_hostile(tmp_path: Path, name: str) -> None:
 
 def test_there_are_many() -> None:
     assert len(CASES) > 60
+
+
+def table() -> str:
+    """Markdown: what became of each file, with counts."""
+    lines = ["| file | outcome | sentences | entities | faults |"]
+    lines.append("| --- | --- | ---: | ---: | --- |")
+    for name, case in CASES.items():
+        outcome = "refused" if case.refused else "repaired" if case.faults else "read"
+        n, n_ents = ("", "") if case.refused else (case.n, len(case.ents))
+        faults = ", ".join(f"{n} {kind}" for kind, n in case.faults.items())
+        lines.append(f"| {name} | {outcome} | {n} | {n_ents} | {faults} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())

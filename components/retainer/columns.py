@@ -54,8 +54,8 @@ def data_lines(
             is_first = False
 
 
-def find_separator(lines: Iterable[str]) -> str:
-    n_tabs = Counter("\t" in line for _, line, _ in data_lines(lines))
+def find_separator(lines: Iterable[str], comment: str = "#") -> str:
+    n_tabs = Counter("\t" in line for _, line, _ in data_lines(lines, comment))
     return "\t" if n_tabs[True] >= n_tabs[False] else " "
 
 

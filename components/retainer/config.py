@@ -8,7 +8,7 @@ import srsly
 from spacy.training.corpus import FILE_TYPE, Corpus, walk_corpus
 from thinc.api import constant, warmup_linear
 
-from .corpus import read_bin
+from .docbin import read_bin
 from .errors import UserError
 from .labels import check_unique
 

@@ -1,5 +1,6 @@
 """From any file of data to any: CoNLL, .spacy, JSON of annotation tools, datasets."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 from spacy.tokens import Doc
 from spacy.training.corpus import FILE_TYPE
 
-from .corpus import FileCounts, blank_pipeline, read_docs, write_docs
+from .corpus import FileCounts, blank_pipeline, read_docs
+from .docbin import write_docs
 from .errors import UserError
 from .export import write_conll, write_records
 from .faults import Fault, FileLog, check_strict, rare_types
@@ -41,6 +43,11 @@ def convert(
     nlp = blank_pipeline(lang)
     nlp.tokenizer.max_cache_size = CACHE_SIZE
     files = [path for path in find_files(inputs) if path.resolve() != output.resolve()]
+    if not files:
+        raise UserError(
+            f"Inputs beside the output were expected, but '{output}' is all that "
+            "there is. Name others, or another output."
+        )
     counts = [FileCounts(path, FileLog(str(path))) for path in files]
     written = FileLog(str(output))
     faults: list[Fault] = []
@@ -67,7 +74,7 @@ def convert(
 
 def all_faults(counts: Sequence[FileCounts]) -> list[Fault]:
     """The faults of the files, and of all of them taken as one corpus."""
-    n_ents = sum((file.n_ents for file in counts), start=type(counts[0].n_ents)())
+    n_ents = sum((file.n_ents for file in counts), start=Counter())
     places: dict[str, str] = {}
     for file in reversed(counts):
         places |= file.places

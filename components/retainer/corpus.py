@@ -1,22 +1,22 @@
 """Sentences and texts to Docs as a pipeline would make them; files of Docs, counted."""
 
-import zlib
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import spacy
-import srsly
-from spacy.attrs import IDX, IS_SPACE, LENGTH, ORTH, SPACY
+from spacy.attrs import IDX, IS_SPACE, LENGTH
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc
 from spacy.training.corpus import FILE_TYPE
 
+from .charspans import AnnotatedText
 from .conll import Sentence, find_words, read_conll
+from .docbin import read_bin
 from .errors import UserError
 from .faults import FileLog
 from .files import (
@@ -25,17 +25,14 @@ from .files import (
     data_suffix,
     is_dataset,
     looks_like_json,
-    replacing,
 )
-from .jsonl import Text, read_records
+from .jsonl import read_records
 from .labels import OUTSIDE, TypedSpan, spans_from_tags
 from .layout import ReadOptions
 from .schemes import MISSING
 from .spacing import spaces_after
 
 TOKENIZER = {"@tokenizers": "retainer.MultilingualTokenizer.v1"}
-# What a converted Doc has, and a .spacy file of such Docs keeps.
-ATTRS = ("ORTH", "ENT_IOB", "ENT_TYPE")
 CharSpan = tuple[int, int]
 
 
@@ -112,12 +109,16 @@ def _spell(sentence: Sentence) -> tuple[str, list[CharSpan]]:
     return "".join(text), words
 
 
-def doc_from_text(nlp: Language, text: Text, log: FileLog) -> Doc:
+def doc_from_text(nlp: Language, text: AnnotatedText, log: FileLog) -> Doc:
     """A Doc of an annotated text. An entity that ends inside a token cuts it there."""
     doc = make_doc(nlp, text.text, text.spans, text.words, text.missing)
     if text.words is None and doc.user_data.get("n_cuts"):
-        shown = ", ".join(doc.user_data.pop("cut_words", []))
-        log.add("span inside a word", text.line, shown)
+        whole = nlp.tokenizer(text.text)
+        for start, end, label in text.spans:
+            if whole.char_span(start, end) is None:
+                word = whole.char_span(start, end, alignment_mode="expand")
+                detail = f"{label} of {text.text[start:end][:40]!r} in {word.text!r}"
+                log.add("span inside a word", text.line, detail)
     doc.user_data |= {"source": f"{text.path}:{text.line}"}
     doc.user_data |= {"ent_lines": [text.line] * len(text.spans)}
     return doc
@@ -132,8 +133,8 @@ def make_doc(
 ) -> Doc:
     """The tokens are the pipeline's own, cut once more where an entity ends inside one.
 
-    ents, words, missing: in characters. Every token outside the entities is O, but for
-    those of `missing`. `doc.user_data` gets, where it is not nothing,
+    ents, words, missing: in characters, no entity in missing text. Every token outside
+    both is O. `doc.user_data` gets, where it is not nothing,
         n_cuts      entity boundaries that lay inside a token of the pipeline
         n_missing   tokens without annotation
         words       the tokens of the file, where they are not those that the
@@ -220,58 +221,6 @@ def read_docs(
             from .hub import read_dataset as read
         for sentence in read(path, options, log):
             yield doc_from_sentence(nlp, sentence, log)
-
-
-def read_bin(path: Path) -> DocBin:
-    try:
-        return DocBin().from_disk(path)
-    except OSError as error:
-        reason = error.strerror
-    except (ValueError, KeyError, TypeError, zlib.error) as error:
-        reason = f"it is no such file ({error})"
-    raise UserError(
-        f"Documents saved by spaCy were expected in '{path}', but it cannot be read: "
-        f"{reason}. Make it with scripts/convert.py, or correct the path."
-    )
-
-
-def write_docs(docs: Iterable[Doc], path: Path, *, is_plain: bool = False) -> None:
-    """Write a .spacy file: the whole of it or, when anything fails, nothing.
-
-    is_plain: the Docs have nothing but what `make_doc` gives them, so that the rest
-        need not be looked at; most of the time goes into that otherwise.
-    """
-    doc_bin = DocBin(store_user_data=True)
-    if is_plain:
-        doc_bin = DocBin(attrs=ATTRS, store_user_data=True)
-        add_plain(doc_bin, docs)
-    else:
-        for doc in docs:
-            doc_bin.add(doc)
-    with replacing(path) as unfinished:
-        doc_bin.to_disk(unfinished)
-
-
-def add_plain(doc_bin: DocBin, docs: Iterable[Doc]) -> None:
-    """`DocBin.add` for each Doc, without the strings of nine attributes a token.
-
-    And without `srsly.msgpack_dumps`, which asks all installed packages for encoders
-    at each call.
-    """
-    orths: set[int] = set()
-    pack = srsly.msgpack.Packer(use_bin_type=True).pack  # as `srsly.msgpack_dumps`
-    for doc in docs:
-        array = doc.to_array(doc_bin.attrs)
-        doc_bin.tokens.append(array)
-        doc_bin.spaces.append(doc.to_array([SPACY]).astype(bool).reshape(-1, 1))
-        doc_bin.flags.append({"has_unknown_spaces": doc.has_unknown_spaces})
-        doc_bin.cats.append(doc.cats)
-        doc_bin.user_data.append(pack(doc.user_data))
-        doc_bin.span_groups.append(doc.spans.to_bytes())
-        doc_bin.strings.update(ent.label_ for ent in doc.ents)
-        orths.update(array[:, doc_bin.attrs.index(ORTH)].tolist())
-    if doc_bin.tokens:
-        doc_bin.strings.update(doc.vocab.strings[orth] for orth in orths)
 
 
 def blank_pipeline(lang: str) -> Language:

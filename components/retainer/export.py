@@ -13,7 +13,7 @@ from .conll import format_sentence
 from .faults import FileLog
 from .files import NO_TEXT, replacing
 from .formats import to_record
-from .labels import tags_from_spans
+from .labels import OUTSIDE, tags_from_spans
 from .schemes import MISSING
 
 BREAK = re.compile(r"[\t\n]")
@@ -32,7 +32,7 @@ def words_of(doc: Doc) -> list[CharSpan]:
 
 
 def tags_of(doc: Doc, words: Sequence[CharSpan], log: FileLog) -> list[str]:
-    """The BIO tag of each word; MISSING where no token of it has any annotation.
+    """The BIO tag of each word; MISSING where a token of it has no annotation.
 
     An entity that covers a part of a word gets the whole of it.
     """
@@ -41,27 +41,37 @@ def tags_of(doc: Doc, words: Sequence[CharSpan], log: FileLog) -> list[str]:
     for ent in doc.ents:
         first = bisect_right(ends, ent.start_char)
         end = bisect_left(starts, ent.end_char)
-        is_inside = first < end and (
-            starts[first] < ent.start_char or ends[end - 1] > ent.end_char
-        )
-        if is_inside or first < previous_end or first >= end:
-            detail = f"{ent.label_} of {ent.text[:40]!r}"
+        detail = f"{ent.label_} of {ent.text[:40]!r}"
+        if first >= end:
+            log.add_at("blank entity", _source(doc), detail)
+            continue
+        if end <= previous_end:
+            log.add_at("two entities in one token", _source(doc), detail)
+            continue
+        if starts[first] < ent.start_char or ends[end - 1] > ent.end_char:
             log.add_at("annotation inside a token", _source(doc), detail)
-        first = max(first, previous_end)
-        if first < end:
-            spans.append((first, end, ent.label_))
-            previous_end = end
+        spans.append((max(first, previous_end), end, ent.label_))
+        previous_end = end
     tags = tags_from_spans(len(words), spans, [])
     unknown = [t for t in doc if t.ent_iob == 0]
     for token in unknown:
         first = bisect_right(ends, token.idx)
         end = bisect_left(starts, token.idx + len(token))
-        tags[first:end] = [MISSING] * (end - first)
+        for word_i in range(first, end):
+            tags[word_i] = MISSING if tags[word_i] == OUTSIDE else tags[word_i]
     return tags
 
 
 def _source(doc: Doc) -> str:
     return str(doc.user_data.get("source", "a document of unknown source"))
+
+
+def _one_line(cell: str, doc: Doc, log: FileLog) -> str:
+    if not BREAK.search(cell) and not cell.startswith(DOCSTART):
+        return cell
+    log.add_at("unwritable text", _source(doc), repr(cell[:40]))
+    cell = BREAK.sub(" ", cell)
+    return f" {cell}" if cell.startswith(DOCSTART) else cell
 
 
 def write_conll(docs: Iterable[Doc], path: Path, log: FileLog) -> None:
@@ -79,14 +89,8 @@ def write_conll(docs: Iterable[Doc], path: Path, log: FileLog) -> None:
             if not words:
                 log.skipped["texts without a token"] += 1
                 continue
-            tokens = [doc.text[start:end] for start, end in words]
-            tags = tags_of(doc, words, log)
-            for token_i, token in enumerate(tokens):
-                if BREAK.search(token) or token.startswith(DOCSTART):
-                    log.add_at("line break in a token", _source(doc), repr(token[:40]))
-                    token = BREAK.sub(" ", token)
-                    is_reserved = token.startswith(DOCSTART)
-                    tokens[token_i] = f" {token}" if is_reserved else token
+            tokens = [_one_line(doc.text[a:b], doc, log) for a, b in words]
+            tags = [_one_line(tag, doc, log) for tag in tags_of(doc, words, log)]
             needs_mark = is_first and NO_TEXT.match(tokens[0].encode())
             file.write("\ufeff" if needs_mark else "")
             file.write(format_sentence(tokens, tags))

@@ -23,14 +23,14 @@ REMEDIES = {
     "text and tokens differ": "the spaces are guessed from the tokens",
     "blank entity": "left out",
     "broken record": "left out",
-    "span outside the text": "left out",
-    "span and its text differ": "the text is left without annotation",
+    "span outside the text": "what no other span covers is left without annotation",
+    "span and its text differ": "what no other span covers is left without annotation",
     "overlapping spans": "the longest is kept",
     "span with blank edges": "the blanks are cut off",
     "span inside a word": "the word is cut there",
     "offsets in UTF-16": "converted to characters",
     "rare type": "kept as it is",
-    "line break in a token": "written as a space",
+    "unwritable text": "its line breaks and TABs are written as spaces",
     "annotation inside a token": "written on the whole token",
 }
 # Which share of a file's lines or records may be without a readable tag, be left out
@@ -77,12 +77,14 @@ class FileLog:
     def check_share(self, n: int, unit: str) -> None:
         """Raise UserError when too many of n lines or records cannot be read."""
         unreadable = [fault for fault in self.faults if fault.kind in UNREADABLE]
-        if len(unreadable) <= TOLERATED * n:
+        n_faulty = len({fault.place for fault in unreadable})
+        if n_faulty <= TOLERATED * n:
             return
+        read_as = f", read as {self.layout}" if self.layout else ""
         raise UserError(
             f"At most {TOLERATED:.0%} of faulty {unit} were expected in '{self.path}', "
-            f"but {len(unreadable)} of {n} are faulty, read as {self.layout}. Correct "
-            f"them, or say how the file is to be read:\n{listing(unreadable)}"
+            f"but {n_faulty} of {n} are faulty{read_as}. Correct them, or say how the "
+            f"file is to be read:\n{listing(unreadable)}"
         )
 
 
@@ -122,11 +124,12 @@ def is_near(first: str, second: str) -> bool:
         return True
     if len(a) == len(b):
         unequal = [i for i in range(len(a)) if a[i] != b[i]]
+        if not all(a[i].isalpha() and b[i].isalpha() for i in unequal):
+            return False
         if len(unequal) == 2 and unequal[1] == unequal[0] + 1:
             i, j = unequal
             return (a[i], a[j]) == (b[j], b[i])
-        is_letter = all(a[i].isalpha() and b[i].isalpha() for i in unequal)
-        return len(unequal) == 1 and len(a) >= 4 and is_letter
+        return len(unequal) == 1 and len(a) >= 4
     short, long = sorted((a, b), key=len)
     if len(long) - len(short) != 1 or len(long) < 4:
         return False

@@ -105,7 +105,7 @@ def open_binary(path: Path) -> BinaryIO:
             return _open_zip(path)
         openers = (opener for magic, opener in MAGIC.items() if re.match(magic, head))
         return next(openers, open)(path, "rb")
-    except READ_ERRORS as error:
+    except (*READ_ERRORS, ValueError) as error:  # ValueError: a zip's broken names
         raise _unreadable(path, error) from error
 
 

@@ -1,6 +1,8 @@
 """Datasets of the HuggingFace library `datasets`: from the hub, or from a folder."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
 
 SCHEMA = "hf:"
 KEYS = ("name", "split", "revision")
+SAVED = ("state.json", "dataset_dict.json")
 TOKENS = ("tokens", "words")
 TAGS = ("ner_tags", "tags", "labels", "ner")
+STRINGS = ("string", "large_string")
 
 
 def read_dataset(
@@ -37,13 +41,14 @@ def read_dataset(
         _choose(rows, options.tag_column, TAGS, path),
     )
     rows = rows.select_columns(list(columns))
+    _check_tokens(rows, columns[0], path)
     names = _tag_names(rows, columns[1], path)
 
     def paths() -> Iterator[list[str]]:
         for row in rows:
             yield [_name(value, names) for value in row[columns[1]] or []]
 
-    known = names or {tag for tags in paths() for tag in tags}
+    known = Counter(names or chain.from_iterable(paths()))
     scheme = options.scheme or find_scheme(known, paths)
     log.layout = f"dataset, {columns[0]} and {columns[1]}, {scheme}"
     reader = TagReader(scheme, log)
@@ -87,9 +92,11 @@ def _sentence(
 
 def _name(value: Any, names: Sequence[str]) -> str:
     """A tag by its number or by itself; a negative number says that it is unknown."""
-    if isinstance(value, int):
-        return names[value] if 0 <= value < len(names) else MISSING
-    return value or MISSING
+    if not isinstance(value, int):
+        return value or MISSING
+    if value < 0:
+        return MISSING
+    return names[value] if value < len(names) else str(value)
 
 
 def _load(path: Path) -> "Dataset":
@@ -100,6 +107,46 @@ def _load(path: Path) -> "Dataset":
             f"The package `datasets` was expected, to read '{path}', but it is not "
             "installed. Install it with `pip install datasets`."
         ) from error
+    name, wanted = _parse(path)
+    split, folder = wanted.pop("split", ""), Path(name)
+    try:
+        if folder.is_file():
+            loaded = Dataset.from_parquet(name)
+        elif any((folder / file).is_file() for file in SAVED):
+            loaded = load_from_disk(name)
+        else:
+            loaded = load_dataset(name, **wanted)
+    except Exception as error:  # each loader of that library has its own errors
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"A dataset was expected at '{path}', but it cannot be loaded: "
+            f"{reason.rstrip('.!')}. Correct its name, or download it and name the "
+            "folder."
+        ) from error
+    splits = {"": loaded} if isinstance(loaded, Dataset) else loaded
+    return _choose_split(splits, split, path)
+
+
+def _choose_split(splits: "dict[str, Dataset]", split: str, path: Path) -> "Dataset":
+    """splits: by their names; one without a name where there are none."""
+    if not split and len(splits) == 1:
+        return next(iter(splits.values()))
+    if "" in splits:
+        raise UserError(
+            f"No split was expected in '{path}', as that dataset has none, but it is "
+            f"'{split}'. Leave it away."
+        )
+    if split not in splits:
+        name = str(path).removeprefix(SCHEMA).partition("?")[0]
+        raise UserError(
+            f"A split among {', '.join(splits)} was expected in '{path}', but it is "
+            f"'{split}'. Write it as {SCHEMA}{name}?split={next(iter(splits))}."
+        )
+    return splits[split]
+
+
+def _parse(path: Path) -> tuple[str, dict[str, str]]:
+    """Example: "hf:a/b?split=dev" -> "a/b", {"split": "dev"}"""
     name, _, query = str(path).removeprefix(SCHEMA).partition("?")
     wanted = dict(parse_qsl(query, keep_blank_values=True))
     unknown = sorted(set(wanted) - set(KEYS))
@@ -108,32 +155,7 @@ def _load(path: Path) -> "Dataset":
             f"Settings among {', '.join(KEYS)} were expected in '{path}', but "
             f"{', '.join(unknown)} came. Write it as {SCHEMA}NAME?split=train."
         )
-    try:
-        if Path(name).is_file():
-            return Dataset.from_parquet(name)
-        if (Path(name) / "state.json").is_file():
-            return load_from_disk(name)
-        if (Path(name) / "dataset_dict.json").is_file():
-            loaded = load_from_disk(name)
-        else:
-            loaded = load_dataset(
-                name, wanted.get("name"), revision=wanted.get("revision")
-            )
-    except Exception as error:  # each loader of that library has its own errors
-        raise UserError(
-            f"A dataset was expected at '{path}', but it cannot be loaded: "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}. "
-            "Correct its name, or download it and name the folder."
-        ) from error
-    split = wanted.get("split", "")
-    if not split and len(loaded) == 1:
-        return next(iter(loaded.values()))
-    if split not in loaded:
-        raise UserError(
-            f"A split among {', '.join(loaded)} was expected in '{path}', but it is "
-            f"'{split}'. Write it as {SCHEMA}{name}?split={next(iter(loaded))}."
-        )
-    return loaded[split]
+    return name, wanted
 
 
 def _choose(
@@ -150,13 +172,23 @@ def _choose(
     return found[0]
 
 
+def _check_tokens(rows: "Dataset", column: str, path: Path) -> None:
+    item = getattr(rows.features[column], "feature", None)
+    if getattr(item, "dtype", None) not in STRINGS:
+        raise UserError(
+            f"A list of tokens in each row was expected in the column '{column}' of "
+            f"'{path}', but it holds {rows.features[column]}. Name the column of "
+            "tokens."
+        )
+
+
 def _tag_names(rows: "Dataset", column: str, path: Path) -> list[str]:
     """The tags by their numbers; none if the column holds the tags themselves."""
     item = getattr(rows.features[column], "feature", None)
     names = getattr(item, "names", None)
     if names:
         return list(names)
-    if getattr(item, "dtype", None) not in ("string", "large_string"):
+    if getattr(item, "dtype", None) not in STRINGS:
         raise UserError(
             f"Tags, or numbers with their names (ClassLabel), were expected in the "
             f"column '{column}' of '{path}', but it holds {rows.features[column]}. "

@@ -17,7 +17,7 @@ from .schemes import MISSING, PLAIN, PREFIXED, SCHEMES, find_scheme
 SEPARATORS = {"tab": "\t", "space": " "}
 NO_SPACE = re.compile(r"(?:^|\|)(?:SpaceAfter=No|NoSpaceAfter)(?:$|\|)")
 INDEX = re.compile(r"\d+(?:[-.:]\d+)*")
-FIRST_INDEX = re.compile(r"[01](?:[-.]\d+)?|\d+-1")
+FIRST_INDEX = re.compile(r"[01](?:[-.:]\d+)?|\d+[-:]1")
 # The phrases of the Penn Treebank: CoNLL-2003 has a column of them in BIO as well.
 CHUNKS = {
     "NP",
@@ -102,11 +102,13 @@ class Layout:
 
 def find_layout(lines: Lines, path: str, options: ReadOptions) -> Layout | None:
     """RETURNS: None for a file without data. lines: gives all lines, each time anew."""
-    separator = SEPARATORS.get(options.separator) or find_separator(lines())
-    columns = count_columns(lines(), separator)
-    if columns is None:  # all that there is may be tokens such as #1
-        columns = count_columns(lines(), separator, comment="")
-    if columns is None:
+    given = SEPARATORS.get(options.separator)
+    for comment in ("#", ""):  # all that there is may be tokens such as #1
+        separator = given or find_separator(lines(), comment)
+        columns = count_columns(lines(), separator, comment)
+        if columns is not None:
+            break
+    else:
         return None
     tag, others = _find_tags(columns, options, path)
     index = _find_index(columns, tag)
@@ -115,7 +117,9 @@ def find_layout(lines: Lines, path: str, options: ReadOptions) -> Layout | None:
         token = next((c for c in range(columns.width) if c not in (tag, index)), None)
     if token is None or token == tag:
         raise _refusal(path, "each line has one column alone", columns)
-    valid = {cell.strip() for cell in columns.cells[tag]}
+    tags: Counter[str] = Counter()
+    for cell, n in columns.cells[tag].items():
+        tags[cell.strip()] += n
     layout = Layout(
         separator=separator,
         width=columns.width,
@@ -128,22 +132,24 @@ def find_layout(lines: Lines, path: str, options: ReadOptions) -> Layout | None:
         has_ranges=index is not None and any(map(str.isdigit, columns.cells[index])),
         other_tags=others,
     )
-    scheme = options.scheme or find_scheme(valid, lambda: _tag_paths(lines(), layout))
-    tags = _readable(columns.cells[tag], scheme)
-    return replace(layout, scheme=scheme, tags=tags)
+
+    def paths() -> Iterator[list[str]]:
+        return _tag_paths(data_lines(lines(), comment), layout)
+
+    scheme = options.scheme or find_scheme(tags, paths)
+    return replace(layout, scheme=scheme, tags=_readable(tags, scheme))
 
 
-def _readable(cells: Counter[str], scheme: str) -> frozenset[str]:
+def _readable(tags: Counter[str], scheme: str) -> frozenset[str]:
     """Beside prefixed tags and O, a type alone: where it stands with a prefix too.
 
     In a file without prefixes every type is alone; if nearly all of them are in
     capitals, a word in small letters is none.
     """
-    tags = Counter({cell.strip(): n for cell, n in cells.items()})
     if scheme != "plain":
         known = {tag for tag in tags if PREFIXED.fullmatch(tag)}
         return frozenset({OUTSIDE} | known | (_types(tags) & set(tags)))
-    plain = {tag for tag in tags if PLAIN.fullmatch(tag)}
+    plain = {tag for tag in tags if tag != OUTSIDE and PLAIN.fullmatch(tag)}
     capitals = {tag for tag in plain if tag == tag.upper()}
     n_small = sum(tags[tag] for tag in plain - capitals)
     is_slip = n_small <= TOLERATED * sum(tags[tag] for tag in plain)
@@ -175,6 +181,8 @@ def _find_tags(
         return given, ()
     prefixed = {c: _n_prefixed(columns.cells[c]) for c in range(columns.width)}
     found = [c for c, n in prefixed.items() if n]
+    if OUTSIDE not in columns.cells[0] and any(map(_is_tags, columns.cells[1:])):
+        found = [c for c in found if c > 0]  # S-Bahn and the like, which are tokens
     of_entities = [c for c in found if not _types(columns.cells[c]) <= CHUNKS]
     if of_entities:
         best = max(of_entities, key=lambda c: (prefixed[c], c))
@@ -198,6 +206,11 @@ def _n_prefixed(cells: Counter[str]) -> int:
         counts[_kind(cell.strip())] += n
     n_tags = counts["prefixed"] + counts["outside"]
     return counts["prefixed"] if n_tags >= PLAUSIBLE * (n_tags + counts["other"]) else 0
+
+
+def _is_tags(cells: Counter[str]) -> bool:
+    """Whether nothing but O and tags with a prefix is there."""
+    return {_kind(cell.strip()) for cell in cells} <= {"prefixed", "outside"}
 
 
 def _kind(cell: str) -> str:
@@ -243,10 +256,12 @@ def _find_spacing(columns: Columns, token: int, tag: int) -> int | None:
     return None
 
 
-def _tag_paths(lines: Iterable[str], layout: Layout) -> Iterator[list[str]]:
-    """The tags of each sentence, as they stand there."""
+def _tag_paths(
+    lines: Iterable[tuple[int, str, bool]], layout: Layout
+) -> Iterator[list[str]]:
+    """The tags of each sentence, as they stand there. lines: see `data_lines`."""
     path: list[str] = []
-    for _, line, is_first in data_lines(lines):
+    for _, line, is_first in lines:
         if is_first and path:
             yield path
             path = []

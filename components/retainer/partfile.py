@@ -86,12 +86,15 @@ class PartFile:
             self._about.unlink()
 
     def _write_list(self) -> None:
-        with self.path.open("rb") as lines, replacing(self.output) as unfinished:
-            with unfinished.open("wb") as file:
-                for line_i, line in enumerate(lines):
-                    file.write(b",\n" if line_i else b"[\n")
-                    file.write(line.removesuffix(b"\n"))
-                file.write(b"\n]\n")
+        with (
+            self.path.open("rb") as lines,
+            replacing(self.output) as unfinished,
+            unfinished.open("wb") as file,
+        ):
+            for line_i, line in enumerate(lines):
+                file.write(b",\n" if line_i else b"[\n")
+                file.write(line.removesuffix(b"\n"))
+            file.write(b"\n]\n")
 
     def _commit(self) -> None:
         about = {"settings": self.settings, "n_bytes": self._n_bytes}

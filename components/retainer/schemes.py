@@ -5,10 +5,11 @@ and BMES, which mark ends and single tokens too; plain, types without a prefix.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from .faults import FileLog
+from .faults import TOLERATED, FileLog
 from .labels import OUTSIDE, split_tag
 
 SCHEMES = ("BIO", "IOB1", "BIOES", "BILOU", "BMES", "plain")
@@ -22,17 +23,21 @@ SAME_PREFIX = {"M": "I", "W": "S"}  # of BMES, which labels.py does not have
 Paths = Callable[[], Iterable[Sequence[str]]]
 
 
-def find_scheme(tags: Collection[str], paths: Paths) -> str:
-    """tags: those that there are. paths: gives the tags of each sentence, anew."""
-    prefixes = {tag[0] for tag in tags if PREFIXED.fullmatch(tag)}
+def find_scheme(tags: Mapping[str, int], paths: Paths) -> str:
+    """tags: how often there is each. paths: gives the tags of each sentence, anew.
+
+    Prefixes that hardly occur are slips of the hand, and make no scheme.
+    """
+    prefixes: Counter[str] = Counter()
+    for tag, n in tags.items():
+        if PREFIXED.fullmatch(tag):
+            prefixes[tag[0]] += n
+    n_own = sum(n for prefix, n in prefixes.items() if prefix not in "BI")
+    if n_own > TOLERATED * prefixes.total():
+        own = {"M": "BMES", "W": "BMES", "L": "BILOU", "U": "BILOU"}
+        return next((own[prefix] for prefix in own if prefixes[prefix]), "BIOES")
     if not prefixes:
         return "plain"
-    if prefixes & {"M", "W"}:
-        return "BMES"
-    if prefixes & {"L", "U"}:
-        return "BILOU"
-    if prefixes & {"E", "S"}:
-        return "BIOES"
     return "IOB1" if is_iob1(paths()) else "BIO"
 
 
@@ -67,7 +72,8 @@ class TagReader:
                 self._transitions[pair] = self._fault_between(*pair)
             if kind := self._transitions[pair]:
                 line_i = lines[token_i - (kind == "unfinished entity")]
-                self.log.add(kind, line_i, f"{pair[1]} behind {pair[0]}")
+                following = pair[1] if token_i < len(read) else "nothing"
+                self.log.add(kind, line_i, f"{following} behind {pair[0]}")
         return read
 
     def _normalise(self, tag: str, line_i: int) -> str:
