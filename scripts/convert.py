@@ -92,10 +92,8 @@ def _row(file: FileCounts) -> list[str]:
 
 def _print_faults(faults: list[Fault]) -> None:
     for kind, n in count_kinds(faults).items():
-        msg.warn(
-            f"{n:,} of '{kind}': {REMEDIES[kind]}",
-            listing([fault for fault in faults if fault.kind == kind], N_SHOWN),
-        )
+        msg.warn(f"{n:,} of '{kind}': {REMEDIES[kind]}")
+        print(listing([fault for fault in faults if fault.kind == kind], N_SHOWN))
 
 
 if __name__ == "__main__":

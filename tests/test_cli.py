@@ -18,7 +18,7 @@ def keep_logging():
 def command(path: Path, times: int = 1) -> None:
     """Say it."""
     if not path.exists():
-        raise UserError(f"A file was expected at '{path}'. Make one.")
+        raise UserError(f"A file was expected at '{path}'. Make one.\n{path}:1\n... 2")
     logging.getLogger("retainer.any").info("logged")
     print("done" * times)
 
@@ -40,7 +40,7 @@ def test_a_users_mistake_is_one_message(monkeypatch, capsys) -> None:
     assert start(monkeypatch, "none") == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "A file was expected at 'none'. Make one." in captured.err
+    assert "A file was expected at 'none'. Make one.\nnone:1\n... 2\n" in captured.err
     assert "Traceback" not in captured.err
 
 

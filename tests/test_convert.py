@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ from conftest import make_sentence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc
+from test_mistakes import run_script
 
 from retainer.conll import format_sentence
 from retainer.convert import convert
@@ -90,6 +92,28 @@ def test_what_is_said_of_a_file_is_used(tmp_path: Path) -> None:
     assert counts[0].log.layout == "TAB, 3 columns, token 1, tag 3, IOB1"
     doc = read(tmp_path / "a.spacy")[0]
     assert [(ent.text, ent.label_) for ent in doc.ents] == [("Müller", "Y")]
+
+
+def test_the_script_says_what_it_did(tmp_path, monkeypatch, capsys) -> None:
+    source = tmp_path / "a.conll"
+    source.write_text("# a\n" + "Ann\tB-PER\n\n" * 40 + "a\tO\nb\tI-PER\nc\n")
+    files = (source, tmp_path / "a.jsonl", "--style", "doccano")
+    faults = tmp_path / "faults.txt"
+    assert run_script(monkeypatch, "convert.py", *files, "--faults", faults) == 0
+    lines = [
+        f"{source}:83: illegal transition: I-PER behind O",
+        f"{source}:84: missing tag: 'c'",
+    ]
+    assert faults.read_text().splitlines() == lines
+    shown = capsys.readouterr().out.splitlines()
+    assert set(lines) < set(shown)
+    assert any("PER 41" in line and "2 columns" in line for line in shown)
+    assert "passed over 1 comment lines" in " ".join(shown)
+    last = json.loads((tmp_path / "a.jsonl").read_text().splitlines()[-1])
+    assert last["label"] == [[2, 3, "PER"]]
+    assert last["missing"] == [[4, 5]]
+    assert run_script(monkeypatch, "convert.py", *files, "--strict") == 1
+    assert capsys.readouterr().err.endswith("\n".join([*lines, ""]))
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,9 @@ def run(main: Callable[..., None]) -> None:
     try:
         app()
     except UserError as error:
-        message = Printer(no_print=True).fail(error.title, error.desc)
-        print(message, file=sys.stderr)
+        reason, *lines = (error.desc or "").split("\n")  # a list stays one of lines
+        message = Printer(no_print=True).fail(error.title, reason)
+        print(message, *lines, sep="\n", file=sys.stderr)
         sys.exit(1)
     finally:
         logger.removeHandler(handler)

@@ -73,13 +73,18 @@ def convert(
 
 
 def all_faults(counts: Sequence[FileCounts]) -> list[Fault]:
-    """The faults of the files, and of all of them taken as one corpus."""
+    """The faults of the files by line, and those of all files taken as one corpus."""
     n_ents = sum((file.n_ents for file in counts), start=Counter())
     places: dict[str, str] = {}
     for file in reversed(counts):
         places |= file.places
-    own = chain.from_iterable(file.log.faults for file in counts)
+    own = chain.from_iterable(sorted(f.log.faults, key=_line) for f in counts)
     return [*own, *rare_types(n_ents, places)]
+
+
+def _line(fault: Fault) -> int:
+    line = fault.place.rpartition(":")[2]
+    return int(line) if line.isdigit() else 0
 
 
 def _check_output(output: Path, inputs: Sequence[Path], style: str) -> None:
