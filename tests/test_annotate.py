@@ -328,7 +328,7 @@ def test_script_is_interrupted(
         nonlocal n_chunks
         n_chunks += 1
         if n_chunks == 2:
-            signal.raise_signal(signal.SIGINT)
+            raise KeyboardInterrupt
         return do(*args)
 
     with monkeypatch.context() as patch:
