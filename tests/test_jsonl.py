@@ -120,6 +120,8 @@ BROKEN = {
     ),
     "label-is-none": ({"spans": [{**ANN, "label": None}]}, r"two numbers and a label"),
     "label-is-blank": ({"label": [[0, 3, " "]]}, r"two numbers and a label"),
+    "label-begins-with-dash": ({"label": [[0, 3, "-X"]]}, r"numbers and a label"),
+    "label-of-two-lines": ({"label": [[0, 3, "X\nY"]]}, r"two numbers and a label"),
     "label-is-half": ('{"text": "a", "label": [[0, 1, "\\ud83d"]]}', r"half a char"),
     "number-is-text": ({"label": [["0", 3, "X"]]}, r"two numbers and a label"),
     "number-is-true": ({"label": [[True, 3, "X"]]}, r"two numbers and a label"),

@@ -20,6 +20,7 @@ from .errors import UserError
 from .faults import FileLog
 from .files import read_lines
 from .formats import STYLES, CharSpan
+from .schemes import PREFIXED
 
 BLANKS = re.compile(r"[\s,]*")
 
@@ -222,7 +223,8 @@ def _quoted(item: Any) -> Quoted:
         raise BrokenRecord(f"a span without {' and '.join(lacking)}: {shown}")
     start, end, label = (item[name] for name in names)
     is_number = [isinstance(v, int) and not isinstance(v, bool) for v in (start, end)]
-    if not all(is_number) or not isinstance(label, str) or not label.strip():
+    is_label = isinstance(label, str) and PREFIXED.fullmatch(f"B-{label.strip()}")
+    if not all(is_number) or not is_label:
         raise BrokenRecord(f"two numbers and a label were expected: {shown}")
     quote = item["text"] if isinstance(item.get("text"), str) else None
     return start, end, _encodable(label.strip()), quote
