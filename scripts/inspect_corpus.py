@@ -1,6 +1,5 @@
 """What a corpus is like, and which regime a training on it is in."""
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,7 +14,8 @@ from wasabi import msg
 
 from retainer.cli import run
 from retainer.corpus import blank_pipeline, read_docs
-from retainer.files import find_files
+from retainer.faults import FileLog
+from retainer.files import find_files, write_text
 from retainer.inspection import LIMIT, inspect_corpus
 from retainer.inspection.page import to_html
 from retainer.inspection.sections import sections
@@ -51,8 +51,9 @@ def main(
     nlp = blank_pipeline("xx")
     given = {"train": train, "dev": dev, "test": test}
     files = {split: find_files(paths) for split, paths in given.items() if paths}
+    logs = {path: FileLog(str(path)) for paths in files.values() for path in paths}
     splits = {
-        split: {str(path): read(path, nlp) for path in paths}
+        split: {str(path): read(path, nlp, logs[path]) for path in paths}
         for split, paths in files.items()
     }
     teacher = None if base is None else load_teacher(base, revision)
@@ -60,27 +61,21 @@ def main(
     def track(items: Iterable, total: int) -> Iterable:
         return tqdm(items, total=total, unit="text", leave=False, disable=None)
 
-    figures = {"base": base} | inspect_corpus(splits, teacher, limit, track)
-    write(srsly.json_dumps(figures, indent=2) + "\n", output, ".json")
-    write(to_html(figures, base), output, ".html")
+    figures = inspect_corpus(splits, teacher, limit, track, list(logs.values()))
+    figures = {"base": base, **figures}
+    for suffix, text in (
+        (".json", srsly.json_dumps(figures, indent=2) + "\n"),
+        (".html", to_html(figures, base)),
+    ):
+        write_text(text, output.with_name(output.name + suffix))
     print_tables(figures)
     msg.text(f"The whole of it: {output}.html, and for programs {output}.json")
 
 
-def read(path: Path, nlp: Language) -> Iterator[Doc]:
+def read(path: Path, nlp: Language, log: FileLog) -> Iterator[Doc]:
     """The Docs of a file, with a progress bar that comes with the first."""
-    docs = read_docs(path, nlp)
+    docs = read_docs(path, nlp, log=log)
     yield from tqdm(docs, path.name, unit="text", leave=False, disable=None)
-
-
-def write(text: str, output: Path, suffix: str) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".{output.name}{suffix}.{os.getpid()}")
-    try:
-        unfinished.write_text(text, encoding="utf8")
-        unfinished.replace(output.with_name(output.name + suffix))
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def print_tables(figures: dict) -> None:

@@ -1,6 +1,5 @@
 """What a trained pipeline forgot and what it learnt, against the teacher."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from tqdm import tqdm
 from typer import Option
 
 from retainer.cli import run
-from retainer.files import find_files
+from retainer.files import find_files, write_text
 from retainer.report import (
     build_report,
     load_student,
@@ -44,14 +43,11 @@ def main(
         old_files,
         track,
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
     for suffix, text in (
         (".json", srsly.json_dumps(report, indent=2) + "\n"),
         (".md", to_markdown(report)),
     ):
-        unfinished = output.with_name(f".{output.name}{suffix}.{os.getpid()}")
-        unfinished.write_text(text, encoding="utf8")
-        unfinished.replace(output.with_name(output.name + suffix))
+        write_text(text, output.with_name(output.name + suffix))
     print(summary_table(report))
 
 

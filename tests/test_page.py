@@ -263,3 +263,14 @@ def test_mistakes(monkeypatch, capsys, tmp_path, train, args, message) -> None:
 def test_limit_of_nothing(monkeypatch, capsys, train: Path) -> None:
     assert run_script(monkeypatch, "--train", train, "--limit", "0") == 2
     assert "--limit" in capsys.readouterr().err
+
+
+def test_script_tells_of_faults(monkeypatch, capsys, tmp_path: Path) -> None:
+    source = tmp_path / "a.conll"
+    source.write_text("Ann\tB-PER\nleft\tO\nLi\tI-PER\n\n" * 2)
+    assert run_script(monkeypatch, "--train", source, "--output", tmp_path / "out") == 0
+    figures = json.loads((tmp_path / "out.json").read_text(encoding="utf8"))
+    assert figures["faults"] == {str(source): {"illegal transition": 2}}
+    expected = f"{source}: 2 faults (2 illegal transition): scripts/convert.py lists"
+    assert figures["findings"][0]["text"].startswith(expected)
+    assert "2 illegal transition" in " ".join(capsys.readouterr().out.split())

@@ -4,6 +4,7 @@ Shares are 0 to 1, or null of nothing; a place is "file:line"; an example has `b
 `entity`, `after` and `place`. "Seen", "known" and "pieces" are the checkpoint's. Keys:
 
 findings        what to act on: `level` (warning, note) and `text`
+faults          by file that has any: how many of each kind (see `faults.REMEDIES`)
 regime          null without a checkpoint (see `regime` for verdicts and counts):
                 `verdict`, `texts`, `asked`, `share_sure` of the finds, `share_recalled`
                 of the gold entities, `types`, `files` (both by teacher type: `gold`,
@@ -42,6 +43,7 @@ from typing import Any
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from ..faults import FileLog, count_kinds
 from . import findings, repeats
 from .coverage import measure_coverage
 from .entries import Entry, Splits, entry_of, script_of, share
@@ -55,10 +57,12 @@ def inspect_corpus(
     teacher: Language | None = None,
     limit: int = LIMIT,
     track: Track = lambda items, total: items,
+    logs: Sequence[FileLog] = (),
 ) -> dict[str, Any]:
     """splits: the Docs of each file of train, dev and test; each is read once.
 
-    teacher: made by `report.load_teacher`. track: is given things to iterate and their
+    teacher: made by `report.load_teacher`. logs: of the files, which tell their faults
+    when the Docs have been read. track: is given things to iterate and their
     number, and may show the progress.
     """
     entries = {
@@ -71,6 +75,7 @@ def inspect_corpus(
     lengths, unseen = measure_coverage(entries, teacher, track)
     groups = {split: repeats.group(of_split) for split, of_split in entries.items()}
     figures = {
+        "faults": {log.path: count_kinds(log.faults) for log in logs if log.faults},
         "regime": regime,
         "splits": {split: _describe(of_split) for split, of_split in entries.items()},
         "types": count_types(entries),

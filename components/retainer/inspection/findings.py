@@ -27,7 +27,7 @@ Found = Iterator[tuple[str, str]]  # "warning" or "note", and a sentence or two
 def find(figures: Figures) -> list[dict[str, str]]:
     """The regime first, then warnings, then notes."""
     parts: tuple[Callable[[Figures], Found], ...] = (
-        *(_of_teacher, _of_leaks, _of_splits, _of_types),
+        *(_of_faults, _of_teacher, _of_leaks, _of_splits, _of_types),
         *(_of_windows, _of_pieces, _of_conflicts),
     )
     found = [item for part in parts for item in part(figures)]
@@ -56,6 +56,16 @@ def names(items: Iterable) -> str:
     """Example: ["a", "b", "c"] -> "a, b and c" """
     *others, last = map(str, items)
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def _of_faults(figures: Figures) -> Found:
+    for path, kinds in figures["faults"].items():
+        listed = ", ".join(f"{n:,} {kind}" for kind, n in kinds.items())
+        n_faults = count(sum(kinds.values()), "fault")
+        yield (
+            "warning",
+            f"{path}: {n_faults} ({listed}): scripts/convert.py lists them.",
+        )
 
 
 def _of_regime(figures: Figures) -> Found:
