@@ -1,13 +1,32 @@
-"""The lines of a CoNLL-like file as columns, counted over the whole of it."""
+"""The columns of a CoNLL-like file, counted over the whole of it: which holds what."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from .labels import OUTSIDE
+from .schemes import MISSING, PLAIN, PREFIXED
+
 DOCSTART = "-DOCSTART-"
 BLANKS = " \t"
 CHUNK_SIZE = 500  # lines; with more, the garbage collector takes most of the time
+NO_SPACE = re.compile(r"(?:^|\|)(?:SpaceAfter=No|NoSpaceAfter)(?:$|\|)")
+INDEX = re.compile(r"\d+(?:[-.:]\d+)*")
+FIRST_INDEX = re.compile(r"[01](?:[-.:]\d+)?|\d+[-:]1")
+# The phrases of the Penn Treebank: CoNLL-2003 has a column of them in BIO as well.
+CHUNKS = frozenset(
+    ["NP", "VP", "PP", "ADVP", "ADJP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP"]
+)
+# Parts of speech, of Universal Dependencies and of the Penn Treebank: no entities.
+SPEECH = re.compile(
+    r"ADJ|ADP|ADV|AUX|CCONJ|DET|INTJ|NOUN|NUM|PART|PRON|PROPN|PUNCT|SCONJ|SYM|VERB|X"
+    r"|CC|CD|DT|EX|FW|IN|JJ[RS]?|LS|MD|NNP?S?|PDT|POS|PRP|RB[RS]?|RP|TO|UH|VB[DGNPZ]?"
+    r"|WDT|WP|WRB"
+)
+FEW = 10  # lines from which on a first column of numbers is no column of words
+PLAUSIBLE = 0.5  # the share of cells with a tag that makes a column one of tags
 
 
 @dataclass
@@ -85,3 +104,67 @@ def count_columns(
         return None
     width = max(n_lines, key=lambda width: (n_lines[width], width))
     return Columns(width, cells[width], firsts, n_lines.total(), example)
+
+
+def types_of(cells: Iterable[str]) -> set[str]:
+    return {cell.strip()[2:] for cell in cells if PREFIXED.fullmatch(cell.strip())}
+
+
+def count_prefixed(cells: Counter[str]) -> int:
+    """The tags with a prefix among the cells; 0 for a column that is none of tags."""
+    counts = Counter[str]()
+    for cell, n in cells.items():
+        counts[_kind(cell.strip())] += n
+    n_tags = counts["prefixed"] + counts["outside"]
+    return counts["prefixed"] if n_tags >= PLAUSIBLE * (n_tags + counts["other"]) else 0
+
+
+def is_tags(cells: Counter[str]) -> bool:
+    """Whether nothing but O and tags with a prefix is there."""
+    return {_kind(cell.strip()) for cell in cells} <= {"prefixed", "outside"}
+
+
+def _kind(cell: str) -> str:
+    if cell in (OUTSIDE, MISSING):
+        return "outside" if cell == OUTSIDE else "missing"
+    return "prefixed" if PREFIXED.fullmatch(cell) else "other"
+
+
+def holds_plain(cells: Counter[str]) -> bool:
+    """Whether the cells may be types without a prefix.
+
+    Without an O among them they have to be in capitals, as words are not, few, and
+    not all parts of speech.
+    """
+    tags = Counter(
+        {tag: n for cell, n in cells.items() if PLAIN.fullmatch(tag := cell.strip())}
+    )
+    if not tags or tags.total() < PLAUSIBLE * (cells.total() - cells[MISSING]):
+        return False
+    if OUTSIDE in tags:
+        return True
+    if all(map(SPEECH.fullmatch, tags)):
+        return False
+    return all(tag == tag.upper() for tag in tags) and len(tags) <= max(
+        1, tags.total() // 2
+    )
+
+
+def find_index(columns: Columns, tag: int) -> int | None:
+    """The first column, if it counts tokens or sentences and another has the words.
+
+    A few words that are all numbers are taken for words, unless they begin with 1.
+    """
+    cells = columns.cells[0]
+    if columns.width < 3 or tag == 0 or not all(map(INDEX.fullmatch, cells)):
+        return None
+    starts_anew = all(map(FIRST_INDEX.fullmatch, columns.firsts))
+    return 0 if starts_anew or cells.total() >= FEW else None
+
+
+def find_spacing(columns: Columns, token: int, tag: int) -> int | None:
+    """The column that says where there is no space."""
+    for column, cells in enumerate(columns.cells):
+        if column not in (token, tag) and any(map(NO_SPACE.search, cells)):
+            return column
+    return None

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .columns import DOCSTART, is_break, split_line
+from .columns import DOCSTART, NO_SPACE, is_break, split_line
 from .errors import UserError
 from .faults import FileLog
 from .files import read_lines
 from .labels import OUTSIDE
-from .layout import NO_SPACE, Layout, ReadOptions, find_layout
+from .layout import Layout, ReadOptions, find_layout
 from .schemes import MISSING, TagReader
 
 HEADER = re.compile(r"(?:tokens?|words?|form|text|tags?|labels?|ner(?:_tags?)?)", re.I)

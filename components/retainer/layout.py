@@ -8,33 +8,26 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from .columns import Columns, count_columns, data_lines, find_separator, split_line
+from .columns import (
+    CHUNKS,
+    Columns,
+    count_columns,
+    count_prefixed,
+    data_lines,
+    find_index,
+    find_separator,
+    find_spacing,
+    holds_plain,
+    is_tags,
+    split_line,
+    types_of,
+)
 from .errors import UserError
 from .faults import TOLERATED
 from .labels import OUTSIDE
-from .schemes import MISSING, PLAIN, PREFIXED, SCHEMES, find_scheme
+from .schemes import PLAIN, PREFIXED, SCHEMES, find_scheme
 
 SEPARATORS = {"tab": "\t", "space": " "}
-NO_SPACE = re.compile(r"(?:^|\|)(?:SpaceAfter=No|NoSpaceAfter)(?:$|\|)")
-INDEX = re.compile(r"\d+(?:[-.:]\d+)*")
-FIRST_INDEX = re.compile(r"[01](?:[-.:]\d+)?|\d+[-:]1")
-# The phrases of the Penn Treebank: CoNLL-2003 has a column of them in BIO as well.
-CHUNKS = {
-    "NP",
-    "VP",
-    "PP",
-    "ADVP",
-    "ADJP",
-    "SBAR",
-    "PRT",
-    "CONJP",
-    "INTJ",
-    "LST",
-    "UCP",
-}
-FEW = 10  # lines from which on a first column of numbers is no column of words
-PLAUSIBLE = 0.5  # the share of cells with a tag that makes a column one of tags
-
 Lines = Callable[[], Iterable[str]]
 
 
@@ -111,7 +104,7 @@ def find_layout(lines: Lines, path: str, options: ReadOptions) -> Layout | None:
     else:
         return None
     tag, others = _find_tags(columns, options, path)
-    index = _find_index(columns, tag)
+    index = find_index(columns, tag)
     token = _given(options.token_column, columns.width, path)
     if token is None:
         token = next((c for c in range(columns.width) if c not in (tag, index)), None)
@@ -126,7 +119,7 @@ def find_layout(lines: Lines, path: str, options: ReadOptions) -> Layout | None:
         token=token,
         tag=tag,
         index=index,
-        spacing=_find_spacing(columns, token, tag),
+        spacing=find_spacing(columns, token, tag),
         scheme="",
         tags=frozenset(),
         has_ranges=index is not None and any(map(str.isdigit, columns.cells[index])),
@@ -148,7 +141,7 @@ def _readable(tags: Counter[str], scheme: str) -> frozenset[str]:
     """
     if scheme != "plain":
         known = {tag for tag in tags if PREFIXED.fullmatch(tag)}
-        return frozenset({OUTSIDE} | known | (_types(tags) & set(tags)))
+        return frozenset({OUTSIDE} | known | (types_of(tags) & set(tags)))
     plain = {tag for tag in tags if tag != OUTSIDE and PLAIN.fullmatch(tag)}
     capitals = {tag for tag in plain if tag == tag.upper()}
     n_small = sum(tags[tag] for tag in plain - capitals)
@@ -179,81 +172,20 @@ def _find_tags(
     given = _given(options.tag_column, columns.width, path)
     if given is not None:
         return given, ()
-    prefixed = {c: _n_prefixed(columns.cells[c]) for c in range(columns.width)}
+    prefixed = {c: count_prefixed(columns.cells[c]) for c in range(columns.width)}
     found = [c for c, n in prefixed.items() if n]
-    if OUTSIDE not in columns.cells[0] and any(map(_is_tags, columns.cells[1:])):
+    if OUTSIDE not in columns.cells[0] and any(map(is_tags, columns.cells[1:])):
         found = [c for c in found if c > 0]  # S-Bahn and the like, which are tokens
-    of_entities = [c for c in found if not _types(columns.cells[c]) <= CHUNKS]
+    of_entities = [c for c in found if not types_of(columns.cells[c]) <= CHUNKS]
     if of_entities:
         best = max(of_entities, key=lambda c: (prefixed[c], c))
         return best, tuple(c for c in of_entities if c != best)
-    plain = [c for c in range(1, columns.width) if _holds_plain(columns.cells[c])]
+    plain = [c for c in range(1, columns.width) if holds_plain(columns.cells[c])]
     with_outside = [c for c in plain if OUTSIDE in columns.cells[c]]
     likely = with_outside or found or plain
     if not likely:
         raise _refusal(path, "no column of it holds tags", columns)
     return likely[-1], ()
-
-
-def _types(cells: Iterable[str]) -> set[str]:
-    return {cell.strip()[2:] for cell in cells if PREFIXED.fullmatch(cell.strip())}
-
-
-def _n_prefixed(cells: Counter[str]) -> int:
-    """The tags with a prefix among the cells; 0 for a column that is none of tags."""
-    counts = Counter[str]()
-    for cell, n in cells.items():
-        counts[_kind(cell.strip())] += n
-    n_tags = counts["prefixed"] + counts["outside"]
-    return counts["prefixed"] if n_tags >= PLAUSIBLE * (n_tags + counts["other"]) else 0
-
-
-def _is_tags(cells: Counter[str]) -> bool:
-    """Whether nothing but O and tags with a prefix is there."""
-    return {_kind(cell.strip()) for cell in cells} <= {"prefixed", "outside"}
-
-
-def _kind(cell: str) -> str:
-    if cell in (OUTSIDE, MISSING):
-        return "outside" if cell == OUTSIDE else "missing"
-    return "prefixed" if PREFIXED.fullmatch(cell) else "other"
-
-
-def _holds_plain(cells: Counter[str]) -> bool:
-    """Whether the cells may be types without a prefix.
-
-    Without an O among them they have to be in capitals, as words are not, and few.
-    """
-    tags = Counter(
-        {tag: n for cell, n in cells.items() if PLAIN.fullmatch(tag := cell.strip())}
-    )
-    if not tags or tags.total() < PLAUSIBLE * (cells.total() - cells[MISSING]):
-        return False
-    if OUTSIDE in tags:
-        return True
-    return all(tag == tag.upper() for tag in tags) and len(tags) <= max(
-        1, tags.total() // 2
-    )
-
-
-def _find_index(columns: Columns, tag: int) -> int | None:
-    """The first column, if it counts tokens or sentences and another has the words.
-
-    A few words that are all numbers are taken for words, unless they begin with 1.
-    """
-    cells = columns.cells[0]
-    if columns.width < 3 or tag == 0 or not all(map(INDEX.fullmatch, cells)):
-        return None
-    starts_anew = all(map(FIRST_INDEX.fullmatch, columns.firsts))
-    return 0 if starts_anew or cells.total() >= FEW else None
-
-
-def _find_spacing(columns: Columns, token: int, tag: int) -> int | None:
-    """The column that says where there is no space."""
-    for column, cells in enumerate(columns.cells):
-        if column not in (token, tag) and any(map(NO_SPACE.search, cells)):
-            return column
-    return None
 
 
 def _tag_paths(
