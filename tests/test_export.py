@@ -6,6 +6,7 @@ from spacy.tokens import Doc, Span
 
 from retainer.conll import read_conll
 from retainer.corpus import blank_pipeline, read_docs
+from retainer.docbin import write_docs
 from retainer.errors import UserError
 from retainer.export import tags_of, words_of, write_conll, write_records
 from retainer.faults import FileLog
@@ -254,3 +255,12 @@ def test_records_are_read_again(tmp_path: Path, style: str, name: str) -> None:
     ]
     assert [token.text for token in again[1] if token.ent_iob == 0] == ["a"]
     assert not log.faults
+
+
+def test_a_file_without_a_blank_line_is_one_long_sentence(tmp_path: Path) -> None:
+    """What is done again for each word of a text would take minutes here."""
+    source, docs = tmp_path / "a.conll", tmp_path / "a.spacy"
+    source.write_text("Ann\tB-X\nleft\tO\nl'\tO\neau\tB-Y\n" * 25_000 + "\n")
+    write_docs(read_docs(source, NLP), docs, is_plain=True)
+    write_conll(read_docs(docs, NLP), tmp_path / "b.conll", FileLog("b"))
+    assert (tmp_path / "b.conll").read_bytes() == source.read_bytes()

@@ -89,7 +89,8 @@ def write_conll(docs: Iterable[Doc], path: Path, log: FileLog) -> None:
             if not words:
                 log.skipped["texts without a token"] += 1
                 continue
-            tokens = [_one_line(doc.text[a:b], doc, log) for a, b in words]
+            text = doc.text  # put together anew each time that it is asked for
+            tokens = [_one_line(text[start:end], doc, log) for start, end in words]
             tags = [_one_line(tag, doc, log) for tag in tags_of(doc, words, log)]
             needs_mark = is_first and NO_TEXT.match(tokens[0].encode())
             file.write("\ufeff" if needs_mark else "")
