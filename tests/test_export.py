@@ -182,9 +182,13 @@ def test_every_type_stays_on_its_line(tmp_path: Path, label: str) -> None:
     assert [fault.kind for fault in log.faults] == ["unwritable text"]
 
 
-def test_a_mark_at_the_start_of_the_file_is_no_text(tmp_path: Path) -> None:
-    marked = make_doc("\ufeffa", words=[(0, 2)])
-    assert write(tmp_path, marked, marked)[0] == "\ufeff\ufeffa\tO\n\n\ufeffa\tO\n\n"
+@pytest.mark.parametrize("start", ["\ufeff", "PK\x03\x04", "BZh91AY&SY"])
+def test_what_a_file_of_text_cannot_begin_with(tmp_path: Path, start: str) -> None:
+    doc = make_doc(f"{start}a", words=[(0, len(start) + 1)])
+    text = f"{start}a\tO\n\n"
+    assert write(tmp_path, doc, doc)[0] == f"\ufeff{text}{text}"
+    again = [sentence.tokens for sentence in read_conll(tmp_path / "out.conll")]
+    assert again == [[f"{start}a"]] * 2
 
 
 def test_texts_without_a_token_are_passed_over(tmp_path: Path) -> None:

@@ -243,8 +243,15 @@ CASES = {
         ),
         refused="cannot be read",
     ),
+    "newer.zip": Case(
+        zipped(a=LINES).replace(b"PK\x01\x02\x14\x03\x14", b"PK\x01\x02\x14\x03\xeb"),
+        refused="zip file version 23.5",
+    ),
     "two-files.zip": Case(zipped(a=LINES, b=LINES), refused="but it has 2"),
     "unlabelled.jsonl": Case(record(text="Ann"), refused="1 texts without"),
+    "type-of-a-dash.jsonl": Case(
+        record(text="Ann Li", spans=[{**SPAN, "label": "-"}]), refused="and a label"
+    ),
     "no-json.jsonl": Case("Ann\nLi\n", refused="no JSON"),
     "other-json.jsonl": Case(record(a=1), refused="under 'text'"),
     "cut-off.json": Case('[{"text": "Ann", "spans": []}, {', refused="cut-off.json:1"),
