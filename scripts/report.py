@@ -11,12 +11,11 @@ from typer import Option
 
 from retainer.cli import run
 from retainer.files import find_files, write_text
+from retainer.markdown import summary_table, to_markdown
 from retainer.report import (
     build_report,
     load_student,
     load_teacher,
-    summary_table,
-    to_markdown,
 )
 
 

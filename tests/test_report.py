@@ -10,6 +10,7 @@ from spacy.tokens import Doc, Span
 
 from retainer.corpus import blank_pipeline
 from retainer.errors import UserError
+from retainer.markdown import summary_table, to_markdown
 from retainer.report import (
     Measured,
     build_report,
@@ -25,8 +26,6 @@ from retainer.report import (
     points,
     predict,
     predict_on_gold_tokens,
-    summary_table,
-    to_markdown,
     token_scores,
 )
 

@@ -25,7 +25,7 @@ REMEDIES = {
     "broken record": "left out",
     "span outside the text": "what no other span covers is left without annotation",
     "span and its text differ": "what no other span covers is left without annotation",
-    "overlapping spans": "the longest is kept",
+    "overlapping spans": "the longest is kept, what else they cover is not annotated",
     "span with blank edges": "the blanks are cut off",
     "span inside a word": "the word is cut there",
     "offsets in UTF-16": "converted to characters",
