@@ -5,7 +5,7 @@ import pytest
 from conftest import make_sentence
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from test_mistakes import run_script
 
 from retainer.conll import format_sentence
@@ -71,6 +71,18 @@ def test_a_rare_type_is_seen_over_all_files(tmp_path: Path) -> None:
     assert list(map(str, faults)) == [
         f"{place}: rare type: 'PRE' is there once, beside 'PER'"
     ]
+
+
+def test_entities_that_changed_since_have_the_place_of_their_doc(tmp_path) -> None:
+    write(tmp_path / "a.conll", "Ann/B-PER|left/O", "Bo/B-PER")
+    convert([tmp_path / "a.conll"], tmp_path / "a.spacy")
+    docs = read(tmp_path / "a.spacy")
+    docs[1].set_ents([], default="outside")
+    docs[0].set_ents([Span(docs[0], i, i + 1, "PRE") for i in (0, 1)])
+    write_docs(docs, tmp_path / "b.spacy")
+    counts, _ = convert([tmp_path / "b.spacy"], tmp_path / "c.spacy")
+    assert counts[0].n_ents == {"PRE": 2}
+    assert counts[0].places == {"PRE": f"{tmp_path / 'a.conll'}:1"}
 
 
 def test_strict_writes_nothing_when_there_is_a_fault(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from retainer.corpus import blank_pipeline, read_docs
 from retainer.docbin import write_docs
 from retainer.errors import UserError
 from retainer.export import tags_of, words_of, write_conll, write_records
-from retainer.faults import FileLog
+from retainer.faults import FileLog, count_kinds
 from retainer.formats import STYLES
 
 NLP = blank_pipeline("xx")
@@ -191,11 +191,17 @@ def test_what_a_file_of_text_cannot_begin_with(tmp_path: Path, start: str) -> No
     assert again == [[f"{start}a"]] * 2
 
 
-def test_texts_without_a_token_are_passed_over(tmp_path: Path) -> None:
+def test_texts_without_a_token_are_left_out_and_told(tmp_path: Path) -> None:
     docs = [make_doc(), make_doc(" \n"), make_doc("\ufeffa", words=[(0, 2)])]
     text, log = write(tmp_path, *docs)
     assert text == "\ufeff\ufeffa\tO\n\n"
-    assert dict(log.skipped) == {"texts without a token": 2}
+    assert count_kinds(log.faults) == {"text without a token": 2}
+
+
+def test_strict_writes_nothing_that_conll_cannot_say(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.jsonl:4: text without a token: ' '"):
+        write_conll([make_doc(" ")], tmp_path / "a.conll", FileLog("a"), strict=True)
+    assert not list(tmp_path.iterdir())
 
 
 def fail():

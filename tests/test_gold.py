@@ -184,7 +184,8 @@ ORIGIN = {"source": "corpus/a.conll:7", "ent_lines": [9, 12]}
     [
         (ORIGIN, r" at corpus/a\.conll:12"),
         (ORIGIN | {"source": "C:\\a.conll:7"}, r" at C:\\a\.conll:12"),
-        ({"source": "corpus/a.spacy: document 3"}, ""),
+        ({"source": "corpus/a.spacy: document 3"}, r" at corpus/a\.spacy: document 3"),
+        (ORIGIN | {"ent_lines": [9]}, r" at corpus/a\.conll:7"),
         ({"ent_lines": [9, 12]}, ""),
         ({}, ""),
     ],

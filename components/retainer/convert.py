@@ -68,7 +68,7 @@ def convert(
     elif output.suffix in JSON_SUFFIXES:
         write_records(docs, output, style)
     else:
-        write_conll(docs, output, written)
+        write_conll(docs, output, written, strict=strict)
     return counts, faults + written.faults
 
 

@@ -16,7 +16,7 @@ from spacy.training.corpus import FILE_TYPE
 
 from .charspans import AnnotatedText
 from .conll import Sentence, find_words, read_conll
-from .docbin import read_bin
+from .docbin import ent_places, read_bin
 from .errors import UserError
 from .faults import FileLog
 from .files import (
@@ -57,13 +57,10 @@ class FileCounts:
         self.n_tokens += len(doc)
         self.n_cuts += doc.user_data.get("n_cuts", 0)
         self.n_missing += doc.user_data.get("n_missing", 0)
-        source = doc.user_data["source"]
-        lines = doc.user_data.get("ent_lines", ())
-        for ent_i, ent in enumerate(doc.ents):
-            self.n_ents[ent.label_] += 1
-            if ent.label_ not in self.places:
-                place = f"{self.log.path}:{lines[ent_i]}" if lines else source
-                self.places[ent.label_] = place
+        self.n_ents.update(labels := [ent.label_ for ent in doc.ents])
+        if not self.places.keys() >= set(labels):
+            places = zip(labels, ent_places(doc), strict=True)
+            self.places = dict(reversed(list(places))) | self.places
 
 
 def doc_from_sentence(

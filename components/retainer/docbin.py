@@ -65,3 +65,15 @@ def add_plain(doc_bin: DocBin, docs: Iterable[Doc]) -> None:
         orths.update(array[:, doc_bin.attrs.index(ORTH)].tolist())
     if doc_bin.tokens:
         doc_bin.strings.update(doc.vocab.strings[orth] for orth in orths)
+
+
+def ent_places(doc: Doc) -> list[str]:
+    """Where each entity stands in the file that its Doc was made of, "file:line".
+
+    The place of the Doc where its entities are others by now; "" if it is unknown.
+    """
+    source = str(doc.user_data.get("source", ""))
+    lines = doc.user_data.get("ent_lines", ())
+    if not source or len(lines) != len(doc.ents):
+        return [source] * len(doc.ents)
+    return [f"{source.rpartition(':')[0]}:{line}" for line in lines]

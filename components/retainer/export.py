@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 
 from .columns import DOCSTART
 from .conll import format_sentence
-from .faults import FileLog
+from .faults import FileLog, check_strict
 from .files import NO_TEXT, replacing
 from .formats import to_record
 from .labels import OUTSIDE, tags_from_spans
@@ -74,10 +74,12 @@ def _one_line(cell: str, doc: Doc, log: FileLog) -> str:
     return f" {cell}" if cell.startswith(DOCSTART) else cell
 
 
-def write_conll(docs: Iterable[Doc], path: Path, log: FileLog) -> None:
+def write_conll(
+    docs: Iterable[Doc], path: Path, log: FileLog, *, strict: bool = False
+) -> None:
     """Sentences of `TOKEN<TAB>TAG` lines in BIO, one for each Doc.
 
-    log: is told what CoNLL cannot say.
+    log: is told what CoNLL cannot say. strict: if that is anything, write nothing.
     """
     with (
         replacing(path) as unfinished,
@@ -87,7 +89,7 @@ def write_conll(docs: Iterable[Doc], path: Path, log: FileLog) -> None:
         for doc in docs:
             words = words_of(doc)
             if not words:
-                log.skipped["texts without a token"] += 1
+                log.add_at("text without a token", _source(doc), repr(doc.text[:40]))
                 continue
             text = doc.text  # put together anew each time that it is asked for
             tokens = [_one_line(text[start:end], doc, log) for start, end in words]
@@ -96,6 +98,8 @@ def write_conll(docs: Iterable[Doc], path: Path, log: FileLog) -> None:
             file.write("\ufeff" if needs_mark else "")
             file.write(format_sentence(tokens, tags))
             is_first = False
+        if strict:
+            check_strict(log.faults)
 
 
 def write_records(docs: Iterable[Doc], path: Path, style: str) -> None:

@@ -30,6 +30,7 @@ REMEDIES = {
     "span inside a word": "the word is cut there",
     "offsets in UTF-16": "converted to characters",
     "rare type": "kept as it is",
+    "text without a token": "left out",
     "unwritable text": "its line breaks and TABs are written as spaces",
     "annotation inside a token": "written on the whole token",
 }

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 import numpy as np
-from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import logger
 from thinc.types import Ints1d
 
+from .docbin import ent_places
 from .errors import UserError
 from .labels import OUTSIDE, spans_from_tags, tags_from_spans
 from .losses import NO_GOLD
@@ -47,9 +47,10 @@ def check_examples(examples: Iterable[Example], known: set[str] | None) -> set[s
         ents = eg.reference.ents
         for ent_i, ent in enumerate(ents):
             if known is not None and ent.label_ not in known:
+                place = ent_places(eg.reference)[ent_i]
                 raise UserError(
                     f"A type that is among {sorted(known)} was expected, "
-                    f"but '{ent.label_}' came{_origin(eg.reference, ent_i)} "
+                    f"but '{ent.label_}' came{place and f' at {place}'} "
                     f"('{ent.text}'). Correct the tag, or add the type to the labels."
                 )
             seen.add(ent.label_)
@@ -63,10 +64,3 @@ def check_examples(examples: Iterable[Example], known: set[str] | None) -> set[s
             n_ents,
         )
     return seen
-
-
-def _origin(reference: Doc, ent_i: int) -> str:
-    """Where the entity stands in the file that its doc was converted from."""
-    lines = reference.user_data.get("ent_lines")
-    source = str(reference.user_data.get("source", "")).rpartition(":")[0]
-    return f" at {source}:{lines[ent_i]}" if lines and source else ""

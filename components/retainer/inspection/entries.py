@@ -9,6 +9,8 @@ from functools import lru_cache
 
 from spacy.tokens import Doc
 
+from ..docbin import ent_places
+
 CONTEXT = 40  # characters shown on either side of an entity
 NO_SCRIPT = "none"
 # The first words of a letter's Unicode name, up to one of these, name its script.
@@ -48,13 +50,9 @@ Splits = Mapping[str, Sequence[Entry]]  # train, dev and test, by these names
 
 def entry_of(doc: Doc, file: str) -> Entry:
     source = doc.user_data.get("source", file)
-    lines = doc.user_data.get("ent_lines", [])
-    places = [f"{source.rpartition(':')[0]}:{line}" for line in lines]
-    if len(places) != len(doc.ents):
-        places = [source] * len(doc.ents)
     ents = [
-        Ent(ent.start, ent.end, ent.label_, place)
-        for ent, place in zip(doc.ents, places, strict=True)
+        Ent(ent.start, ent.end, ent.label_, place or source)
+        for ent, place in zip(doc.ents, ent_places(doc), strict=True)
     ]
     words = [token.text for token in doc]
     starts = [token.idx for token in doc]
