@@ -1,3 +1,4 @@
+import errno
 import gzip
 import io
 from pathlib import Path
@@ -130,3 +131,19 @@ def test_a_failed_write_changes_nothing(tmp_path: Path) -> None:
         unfinished.write_text("half")
         raise ValueError("broken")
     assert [file.read_text() for file in path.parent.iterdir()] == ["old"]
+
+
+def test_an_output_that_cannot_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    with (
+        pytest.raises(UserError, match=r"expected at '.*a/b', but it cannot: "),
+        replacing(tmp_path / "a" / "b") as unfinished,
+    ):
+        unfinished.write_text("new")
+    assert (tmp_path / "a").read_text() == "old"
+    with (
+        pytest.raises(UserError, match=r"but it cannot: No space left"),
+        replacing(tmp_path / "c"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -26,6 +26,7 @@ from .files import (
     is_dataset,
     looks_like_json,
 )
+from .formats import CharSpan
 from .jsonl import read_records
 from .labels import OUTSIDE, TypedSpan, spans_from_tags
 from .layout import ReadOptions
@@ -33,7 +34,6 @@ from .schemes import MISSING
 from .spacing import spaces_after
 
 TOKENIZER = {"@tokenizers": "retainer.MultilingualTokenizer.v1"}
-CharSpan = tuple[int, int]
 
 
 @dataclass

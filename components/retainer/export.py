@@ -12,12 +12,11 @@ from .columns import DOCSTART
 from .conll import format_sentence
 from .faults import FileLog, check_strict
 from .files import NO_TEXT, replacing
-from .formats import to_record
+from .formats import CharSpan, to_record
 from .labels import OUTSIDE, tags_from_spans
 from .schemes import MISSING
 
 BREAK = re.compile(r"[\t\n]")
-CharSpan = tuple[int, int]
 
 
 def words_of(doc: Doc) -> list[CharSpan]:

@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -20,6 +20,7 @@ from typing import IO, BinaryIO
 from .errors import UserError
 
 STDIN = Path("-")
+HUB = "hf:"  # before the name of a dataset
 COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
 CONLL_SUFFIXES = (".conll", ".conllu", ".iob", ".iob2", ".bio", ".bioes", ".bmes")
 TEXT_SUFFIXES = (*CONLL_SUFFIXES, ".txt", ".tsv")
@@ -82,7 +83,7 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
 def is_dataset(path: Path) -> bool:
     """Whether `retainer.hub` reads it: "hf:..." or a folder saved by `datasets`."""
     is_saved = (path / "state.json").is_file() or (path / "dataset_dict.json").is_file()
-    return str(path).startswith("hf:") or is_saved
+    return str(path).startswith(HUB) or is_saved
 
 
 def _is_data_file(path: Path) -> bool:
@@ -170,13 +171,20 @@ def looks_like_json(path: Path) -> bool:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to, which becomes `path` if nothing fails, and else nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
         os.replace(unfinished, path)
+    except OSError as error:
+        raise UserError(
+            f"An output that can be written was expected at '{path}', but it cannot: "
+            f"{error.strerror or error}. Correct the path, its permissions or the "
+            "space on the disk."
+        ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):
+            unfinished.unlink(missing_ok=True)
 
 
 def write_text(text: str, path: Path) -> None:

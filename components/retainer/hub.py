@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from .conll import Sentence
 from .errors import UserError
 from .faults import FileLog
+from .files import HUB
 from .labels import OUTSIDE
 from .layout import ReadOptions
 from .schemes import MISSING, PLAIN, PREFIXED, TagReader, find_scheme
@@ -17,7 +18,6 @@ from .schemes import MISSING, PLAIN, PREFIXED, TagReader, find_scheme
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SCHEMA = "hf:"
 KEYS = ("name", "split", "revision")
 SAVED = ("state.json", "dataset_dict.json")
 TOKENS = ("tokens", "words")
@@ -137,23 +137,23 @@ def _choose_split(splits: "dict[str, Dataset]", split: str, path: Path) -> "Data
             f"'{split}'. Leave it away."
         )
     if split not in splits:
-        name = str(path).removeprefix(SCHEMA).partition("?")[0]
+        name = str(path).removeprefix(HUB).partition("?")[0]
         raise UserError(
             f"A split among {', '.join(splits)} was expected in '{path}', but it is "
-            f"'{split}'. Write it as {SCHEMA}{name}?split={next(iter(splits))}."
+            f"'{split}'. Write it as {HUB}{name}?split={next(iter(splits))}."
         )
     return splits[split]
 
 
 def _parse(path: Path) -> tuple[str, dict[str, str]]:
     """Example: "hf:a/b?split=dev" -> "a/b", {"split": "dev"}"""
-    name, _, query = str(path).removeprefix(SCHEMA).partition("?")
+    name, _, query = str(path).removeprefix(HUB).partition("?")
     wanted = dict(parse_qsl(query, keep_blank_values=True))
     unknown = sorted(set(wanted) - set(KEYS))
     if unknown:
         raise UserError(
             f"Settings among {', '.join(KEYS)} were expected in '{path}', but "
-            f"{', '.join(unknown)} came. Write it as {SCHEMA}NAME?split=train."
+            f"{', '.join(unknown)} came. Write it as {HUB}NAME?split=train."
         )
     return name, wanted
 
