@@ -9,6 +9,7 @@ from spacy.tokens import Doc
 from tqdm import tqdm
 from typer import Option
 
+from retainer.budget import check_limits, demand, describe_budget, judge
 from retainer.cli import run
 from retainer.files import find_files, write_text
 from retainer.markdown import summary_table, to_markdown
@@ -17,6 +18,7 @@ from retainer.report import (
     load_student,
     load_teacher,
 )
+from retainer.report_page import to_html
 
 
 def main(
@@ -28,8 +30,20 @@ def main(
     revision: Annotated[
         str | None, Option(help="Commit of the teacher's hub id")
     ] = None,
+    max_forgetting: Annotated[
+        float | None,
+        Option(
+            help="Points of F1 (0 to 100) that each file of the old domain may lose; "
+            "if one loses more, the exit status is 1"
+        ),
+    ] = None,
+    min_entities: Annotated[
+        int,
+        Option(help="Gold entities of old types that a file needs to count for that"),
+    ] = 0,
 ) -> None:
-    """Score teacher and student on both domains; write OUTPUT.json and OUTPUT.md."""
+    """Score teacher and student on both domains; write OUTPUT.json, .md and .html."""
+    check_limits(max_forgetting, min_entities)
     new_files, old_files = find_files(new), find_files(old)
 
     def track(docs: Iterable[Doc], total: int) -> Iterable[Doc]:
@@ -42,12 +56,18 @@ def main(
         old_files,
         track,
     )
+    if max_forgetting is not None:
+        report["budget"] = judge(report["forgetting"], max_forgetting, min_entities)
     for suffix, text in (
         (".json", srsly.json_dumps(report, indent=2) + "\n"),
         (".md", to_markdown(report)),
+        (".html", to_html(report)),
     ):
         write_text(text, output.with_name(output.name + suffix))
     print(summary_table(report))
+    if max_forgetting is not None:
+        print(f"\n{describe_budget(report['budget'])}", flush=True)
+        demand(report["budget"], f"{output}.html")
 
 
 if __name__ == "__main__":

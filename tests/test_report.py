@@ -10,7 +10,12 @@ from spacy.tokens import Doc, Span
 
 from retainer.corpus import blank_pipeline
 from retainer.errors import UserError
-from retainer.markdown import summary_table, to_markdown
+from retainer.markdown import (
+    examples_table,
+    summary_table,
+    to_markdown,
+    to_table,
+)
 from retainer.report import (
     Measured,
     build_report,
@@ -242,6 +247,8 @@ def test_report_has_its_keys(report: dict[str, Any]) -> None:
         "forgetting",
         "new",
         "old_in_new",
+        "confusions",
+        "examples",
         "tokens",
     ]
     assert {"mean", "worst", "by_file"} <= set(report["forgetting"])
@@ -292,6 +299,51 @@ def test_report_of_the_new_domain(report: dict[str, Any]) -> None:
     }
 
 
+def test_lost_entities_of_both_domains(report: dict[str, Any]) -> None:
+    """Their net is what true positives fell by: see `test_forgotten`."""
+    lost = {
+        domain: {name: row["net_lost"] for name, row in part["by_file"].items()}
+        for domain, part in report["confusions"].items()
+    }
+    assert lost == {
+        "old": {"de": 1, "fr": 1, "es": 0},
+        "new": {"waybill": 1, "note": 0},
+    }
+    old, new = (report["confusions"][domain]["all"] for domain in ("old", "new"))
+    assert (old["entities"], old["kept"], old["lost"], old["won"]) == (4, 2, 2, 0)
+    assert old["found_in_nothing"] == {"PHONE": 1}  # of fr; that of es is gold
+    assert new["by_type"]["ORG"]["became"]["nothing"] == 1
+
+
+def test_examples_of_both_domains(report: dict[str, Any], old: list[Path]) -> None:
+    examples = report["examples"]
+    files = [(example["domain"], example["file"]) for example in examples]
+    assert files == [("old", "de"), ("old", "fr"), ("new", "waybill")]
+    bob = {"start": 0, "end": 3, "label": "PER"}
+    assert examples[1] == {
+        **{"domain": "old", "file": "fr", "place": f"{old[1]}:1"},
+        **{"text": "Bob et 555", "entity": bob, "gold": [bob], "teacher": [bob]},
+        "student": [{"start": 7, "end": 10, "label": "PHONE"}],
+        "became": "O",
+    }
+
+
+def test_markdown_shows_what_is_said_in_part() -> None:
+    lost = {"start": 3, "end": 11, "label": "LOC"}
+    example = {
+        **{"file": "a|b", "text": "in <New> Yo\nrk", "entity": lost, "teacher": [lost]},
+        "student": [
+            {"start": 0, "end": 3, "label": "PHONE"},
+            {"start": 4, "end": 7, "label": "ORG"},
+            {"start": 9, "end": 14, "label": "LOC"},
+        ],
+    }
+    table = to_table(examples_table([example]))
+    said = "ORG of New, LOC of Yo rk"
+    row = f"| a\\|b | in [&lt;New> Yo] rk | LOC | LOC | {said} |"
+    assert table.splitlines()[2] == row
+
+
 def test_types_that_neither_knows_are_reported(report: dict[str, Any]) -> None:
     assert report["unknown_types"] == {"PET": 1}
     assert "Gold entities of types that neither knows: PET (1)." in to_markdown(report)
@@ -312,33 +364,46 @@ def tables_of(markdown: str) -> list[list[list[str]]]:
 def test_markdown_is_well_formed(report: dict[str, Any]) -> None:
     markdown = to_markdown(report)
     tables = tables_of(markdown)
-    assert len(tables) == 6
+    assert len(tables) == 14
     for header, rule, *rows in tables:
         assert rows
         assert {len(row) for row in [rule, *rows]} == {len(header)}
         assert set("".join(rule)) <= set("-: ")
     assert markdown.startswith("# Learnt and forgotten\n\n| ")
-    assert markdown.endswith(".\n")
+    seen = "Entities of new types that the student sees in the old domain: 2."
+    assert f"\n{seen} Of the gold entities" in markdown
 
 
 @pytest.mark.parametrize(
     "row",
     [
         "| F1, points | teacher | student | lost |",
-        "| old types, old domain, mean over files | 100.0 | 40.0 | 60.0 |",
-        "| old types, old domain, worst file | - | - | 100.0 |",
-        "| old types, new domain | 100.0 | 66.67 | 33.33 |",
-        "| new types, new domain | - | 80.0 | - |",
+        "| old types, old domain, mean over files | 100.00 | 40.00 | 60.00 |",
+        "| old types, old domain, worst file | - | - | 100.00 |",
+        "| old types, new domain | 100.00 | 66.67 | 33.33 |",
+        "| new types, new domain | - | 80.00 | - |",
         "| file | entities | teacher | student | lost | ORG lost | PER lost |",
-        "| de | 3 | 100.0 | 80.0 | 20.0 | - | 20.0 |",
+        "| de | 3 | 100.00 | 80.00 | 20.00 | - | 20.00 |",
         "| es | 0 | - | - | - | - | - |",
-        "| waybill | 2 | 100.0 | 66.67 | 33.33 | 100.0 | 0.0 |",
+        "| waybill | 2 | 100.00 | 66.67 | 33.33 | 100.00 | 0.00 |",
         "| type | entities | precision | recall | F1 |",
-        "| all | 3 | 100.0 | 66.67 | 80.0 |",
+        "| all | 3 | 100.00 | 66.67 | 80.00 |",
         "| COURIER | 0 | - | - | - |",
         "| file | entities | F1 | COURIER | PHONE |",
         "| note | 2 | 66.67 | - | 66.67 |",
-        "Entities of new types that the student sees in the old domain: 2.",
+        "| file | entities | kept | lost | won | net lost | teacher wrong "
+        "| student wrong | nothing | other bounds | other old type | new type |",
+        "| de | 3 | 2 | 1 | 0 | 1 | 0 | 0 | 1 | 0 | 0 | 0 |",
+        "| all | 4 | 2 | 2 | 0 | 2 | 0 | 0 | 2 | 0 | 0 | 0 |",
+        "| file | ORG | of ORG | PER | of PER |",
+        "| all | - | - | 2 | 4 |",
+        "| gold type | entities | kept | lost | won | net lost | nothing "
+        "| other bounds |",
+        "| PER | 4 | 2 | 2 | 0 | 2 | 2 | 0 |",
+        "| file | PHONE |",
+        "| fr | 1 |",
+        "| de | [Bob] | PER | PER | O |",
+        "| waybill | Anna calls 555 at [DHL] | ORG | ORG | O |",
     ],
 )
 def test_markdown_says(report: dict[str, Any], row: str) -> None:
@@ -355,6 +420,8 @@ def test_report_of_nothing(teacher: Language, student: Language) -> None:
     report = build_report(teacher, student, [], [])
     assert report["forgetting"] == {"mean": None, "worst": None, "by_file": {}}
     assert (report["new"]["f1"], report["old_in_new"]["lost"]) == (None, None)
+    assert report["confusions"]["old"]["all"]["entities"] == 0
+    assert report["examples"] == []
     tables = tables_of(to_markdown(report))
     assert all(len(row) == len(table[0]) for table in tables for row in table)
 

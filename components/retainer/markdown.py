@@ -1,99 +1,64 @@
 """The report of `report.py` as Markdown: what a person reads."""
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .inspection.entries import printable
+from .inspection.tables import Table, show
+from .labels import OUTSIDE
+from .report_sections import sections, summary
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    def line(cells: Iterable[Any]) -> str:
-        texts = ("-" if x is None else str(x).replace("|", "\\|") for x in cells)
+
+def to_table(table: Table) -> str:
+    def line(cells: list[str]) -> str:
+        texts = (x.replace("|", "\\|").replace("<", "&lt;") for x in cells)
         return "| " + " | ".join(texts) + " |"
 
-    rule = ["---"] + ["---:"] * (len(header) - 1)
-    return "\n".join([line(header), line(rule), *map(line, rows)])
+    rule = ["---:" if align == "r" else "---" for align in table.aligns]
+    shown = [[show(cell) for cell in row] for row in table.rows]
+    return "\n".join([line(table.header), line(rule), *map(line, shown)])
 
 
 def summary_table(report: dict[str, Any]) -> str:
     """The few figures that tell whether it went well, as Markdown."""
-    lost, old = report["forgetting"], report["old_in_new"]
-    files = lost["by_file"].values()
-    return _table(
-        ["F1, points", "teacher", "student", "lost"],
-        [
-            [
-                "old types, old domain, mean over files",
-                _mean(row["before"] for row in files),
-                _mean(row["after"] for row in files),
-                lost["mean"],
-            ],
-            ["old types, old domain, worst file", None, None, lost["worst"]],
-            ["old types, new domain", old["before"], old["after"], old["lost"]],
-            ["new types, new domain", None, report["new"]["f1"], None],
-        ],
-    )
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(sum(known) / len(known), 2) if known else None
+    return to_table(summary(report))
 
 
 def to_markdown(report: dict[str, Any]) -> str:
     """The whole report: summary, forgetting by file and type, learning likewise."""
-    old_types, new_types = report["old_types"], report["new_types"]
-    compared = ["teacher", "student", "lost"]
     parts = ["# Learnt and forgotten", summary_table(report)]
-    for title, part in (
-        ("Old types, old domain: forgetting", report["forgetting"]["by_file"]),
-        ("Old types, new domain", report["old_in_new"]["by_file"]),
-    ):
-        header = ["file", "entities", *compared, *(f"{t} lost" for t in old_types)]
-        rows = [
-            [
-                name,
-                row["entities"],
-                row["before"],
-                row["after"],
-                row["lost"],
-                *(row["by_type"][kind]["lost"] for kind in old_types),
-            ]
-            for name, row in part.items()
-        ]
-        parts += [f"## {title}", _table(header, rows)]
-    learnt_rows = [["all", report["new"]], *report["new"]["by_type"].items()]
-    parts += [
-        "## New types, new domain: learning",
-        _table(
-            ["type", "entities", "precision", "recall", "F1"],
-            [[k, r["entities"], r["p"], r["r"], r["f1"]] for k, r in learnt_rows],
-        ),
-        _table(
-            ["file", "entities", "F1", *new_types],
-            [
-                [
-                    name,
-                    row["entities"],
-                    row["f1"],
-                    *(row["by_type"][kind]["f1"] for kind in new_types),
-                ]
-                for name, row in report["new"]["by_file"].items()
-            ],
-        ),
-    ]
-    rows = [
-        [f"{domain}: {name}", row["raw"], row["gold"], row["lost"]]
-        for domain, part in report["tokens"].items()
-        for name, row in part.items()
-    ]
-    parts += [
-        "## Student on raw text and on gold tokens, all types",
-        _table(["file", "raw text", "gold tokens", "lost on raw text"], rows),
-    ]
-    found = sum(r["new_types_found"] for r in report["forgetting"]["by_file"].values())
-    parts.append(
-        f"Entities of new types that the student sees in the old domain: {found}."
-    )
-    if report["unknown_types"]:
-        listed = ", ".join(f"{k} ({n})" for k, n in report["unknown_types"].items())
-        parts.append(f"Gold entities of types that neither knows: {listed}.")
+    for section in sections(report):
+        parts.append(f"## {section.title}")
+        parts += [section.lead] if section.lead else []
+        if section.key == "examples":
+            parts.append(to_table(examples_table(report["examples"])))
+        for table in section.tables:
+            parts += [f"{table.caption}:", to_table(table)]
     return "\n\n".join(parts) + "\n"
+
+
+def examples_table(examples: list[dict[str, Any]]) -> Table:
+    rows = []
+    for example in examples:
+        text, lost = printable(example["text"]), example["entity"]
+        marked = {
+            "before": text[: lost["start"]],
+            "entity": text[lost["start"] : lost["end"]],
+            "after": text[lost["end"] :],
+        }
+        annotations = (example[name] for name in ("teacher", "student"))
+        said = [say(text, lost, spans) for spans in annotations]
+        rows.append([example["file"], marked, lost["label"], *said])
+    return Table("", ["file", "text", "gold", "teacher", "student"], rows)
+
+
+def say(text: str, lost: dict[str, Any], spans: list[dict[str, Any]]) -> str:
+    """What is said of an entity. Example: "LOC of York, PER of Times", or "O" """
+    start, end = lost["start"], lost["end"]
+    touching = (s for s in spans if s["start"] < end and start < s["end"])
+    said = [
+        s["label"]
+        if (s["start"], s["end"]) == (start, end)
+        else f"{s['label']} of {text[s['start'] : s['end']]}"
+        for s in touching
+    ]
+    return ", ".join(said) or OUTSIDE

@@ -6,7 +6,7 @@ once, so that a large file does not hide a small one.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from spacy.training import Example
 
 from .corpus import blank_pipeline, read_docs
 from .errors import UserError
+from .forgotten import Forgotten, compare_entities, confusions, spread
 from .scoring import count_by_type, pool, tag_paths
 
 Counts = dict[str, PRFScore]
@@ -156,18 +157,20 @@ def file_names(files: Sequence[Path]) -> list[str]:
 class Measured:
     """One file: the teacher's counts and the student's, on raw text.
 
-    on_gold_tokens: the student's, on the tokens of the file.
+    on_gold_tokens: the student's, on the tokens of the file. forgotten: on raw text.
     """
 
     before: Counts
     after: Counts
     on_gold_tokens: Counts
+    forgotten: Forgotten = field(default_factory=Forgotten)
 
 
 def measure_files(
     teacher: Language, student: Language, files: Sequence[Path], track: Track
 ) -> dict[str, Measured]:
     """By file, in the order of the files."""
+    old_types = teacher.get_pipe("transformer_ner").labels
     measured = {}
     for name, file in zip(file_names(files), files, strict=True):
         references = list(read_docs(file, student))
@@ -175,7 +178,8 @@ def measure_files(
         after = predict(student, references, track)
         gold = predict_on_gold_tokens(student, after, references, track)
         measured[name] = Measured(
-            *(count(docs, references) for docs in (before, after, gold))
+            *(count(docs, references) for docs in (before, after, gold)),
+            compare_entities(references, before, after, old_types),
         )
     return measured
 
@@ -221,6 +225,7 @@ def build_report(
     new_types = [kind for kind in known if kind not in old_types]
     old_files = measure_files(teacher, student, old, track)
     new_files = measure_files(teacher, student, new, track)
+    domains = {"old": old_files, "new": new_files}
     before = merge(file.before for file in new_files.values())
     after = merge(file.after for file in new_files.values())
     every = merge(f.after for f in (*old_files.values(), *new_files.values()))
@@ -238,5 +243,17 @@ def build_report(
                 k: compare(v.before, v.after, old_types) for k, v in new_files.items()
             }
         },
-        "tokens": {"old": token_scores(old_files), "new": token_scores(new_files)},
+        "confusions": {
+            domain: confusions(
+                {k: f.forgotten.fates for k, f in files.items()}, old_types
+            )
+            for domain, files in domains.items()
+        },
+        "examples": spread(
+            {"domain": domain, "file": name, **example}
+            for domain, files in domains.items()
+            for name, file in files.items()
+            for example in file.forgotten.examples
+        ),
+        "tokens": {domain: token_scores(files) for domain, files in domains.items()},
     }

@@ -33,22 +33,30 @@ NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 def to_html(figures: Figures, base: str | None) -> str:
     """base: the checkpoint that was asked, if any."""
-    loader = PackageLoader("retainer.inspection", "templates")
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["show"] = show
-    return environment.get_template("corpus.html").render(
+    return render_page(
+        "corpus.html",
         base=base,
         splits=figures["splits"],
         findings=figures["findings"],
         sections=sections(figures),
         plots=make_plots(figures),
     )
+
+
+def render_page(template: str, **values: Any) -> str:
+    """A page in the one style of all. values: for base.html, and what extends it.
+
+    sections: of tables. plots: as `make_plots` returns them.
+    """
+    environment = Environment(
+        loader=PackageLoader("retainer.inspection", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["show"] = show
+    return environment.get_template(template).render(values)
 
 
 def make_plots(figures: Figures) -> dict[str, list[tuple[str, Markup]]]:
