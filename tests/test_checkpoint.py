@@ -30,7 +30,7 @@ def logits_of(module, tokenizer) -> torch.Tensor:
         return module(batch.input_ids, attention_mask=batch.attention_mask).logits
 
 
-@pytest.mark.parametrize("rows", ["mean", "random"])
+@pytest.mark.parametrize("rows", ["mean", "random", "probe"])
 def test_extended_head_keeps_the_old_rows_bit_for_bit(any_checkpoint, rows):
     module, tokenizer = ck.load_checkpoint(str(any_checkpoint))
     before = logits_of(module, tokenizer)
@@ -47,15 +47,74 @@ def test_extended_head_keeps_the_old_rows_bit_for_bit(any_checkpoint, rows):
     assert module.config.label2id["B-PHONE"] == 9
 
 
+@pytest.mark.parametrize("rows", ["mean", "probe"])
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
-def test_mean_rows_can_never_win(checkpoint, scale):
+def test_mean_rows_can_never_win(checkpoint, scale, rows):
     """Not for these texts only: for any hidden vector at all."""
     module, _ = ck.load_checkpoint(str(checkpoint))
-    ck.extend_head(module, NEW_TAGS, "mean")
+    ck.extend_head(module, NEW_TAGS, rows)
     hidden = torch.randn(5000, 32, generator=torch.Generator().manual_seed(1)) * scale
     with torch.no_grad():
         logits = module.classifier(hidden)
     assert (logits[:, 7:].max(dim=1).values < logits[:, :7].max(dim=1).values).all()
+
+
+def test_without_head_there_is_what_it_reads(any_checkpoint):
+    """Through the same head it gives the logits; dropout is off."""
+    module, tokenizer = ck.load_checkpoint(str(any_checkpoint))
+    expected, head = logits_of(module, tokenizer), ck.get_head(module)
+    with ck.without_head(module):
+        features = logits_of(module, tokenizer)
+    assert features.shape[-1] == head.in_features == 32
+    assert torch.equal(head(features), expected)
+    assert ck.get_head(module) is head
+    assert torch.equal(logits_of(module, tokenizer), expected)
+
+
+def test_the_head_comes_back_after_an_error(any_checkpoint):
+    module, _ = ck.load_checkpoint(str(any_checkpoint))
+    head = ck.get_head(module)
+    with pytest.raises(ZeroDivisionError), ck.without_head(module):
+        _ = 1 / 0
+    assert ck.get_head(module) is head
+
+
+def test_put_rows_leaves_the_old_rows_bit_for_bit(any_checkpoint):
+    module, tokenizer = ck.load_checkpoint(str(any_checkpoint))
+    ck.extend_head(module, NEW_TAGS, "probe")
+    head, before = ck.get_head(module), logits_of(module, tokenizer)
+    state = {name: p.detach().clone() for name, p in module.named_parameters()}
+    with ck.without_head(module):
+        features = logits_of(module, tokenizer).flatten(0, 1)
+    targets = torch.arange(len(features)) % 5
+    ck.put_rows(head, len(TAGS), features, targets)
+    for name, p in module.named_parameters():
+        is_head = name.startswith("classifier.")
+        assert torch.equal(
+            p[:7] if is_head else p, state[name][:7] if is_head else state[name]
+        )
+        assert not is_head or (p[7:] != state[name][7:]).all()
+        assert p.requires_grad
+        assert p.grad is None
+    assert torch.equal(logits_of(module, tokenizer)[..., :7], before[..., :7])
+
+
+def test_put_rows_hands_the_old_logits_on(monkeypatch):
+    """Old columns alone, as they are: the new rows' own start is of no meaning."""
+    head, given = torch.nn.Linear(3, 5), []
+
+    def fit(features, known, targets, n_new):
+        given.append((features, known, targets, n_new))
+        return torch.full((n_new, 3), 7.0), torch.full((n_new,), 8.0)
+
+    monkeypatch.setattr(ck, "fit_rows", fit)
+    features = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    ck.put_rows(head, 4, features.to(torch.bfloat16), torch.zeros(6, dtype=torch.long))
+    ((got, known, targets, n_new),) = given
+    assert (got.dtype, n_new, targets.tolist()) == (torch.float32, 1, [0] * 6)
+    torch.testing.assert_close(known, head(got)[:, :4])
+    assert head.weight[4].tolist() == [7.0] * 3
+    assert head.bias[4].item() == 8.0
 
 
 def test_half_precision_weights_are_read_as_float32(checkpoint, tmp_path):

@@ -88,18 +88,29 @@ def corpus(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "batch_size", "n_steps"),
+    ("name", "batch_size", "epochs", "n_steps"),
     [
-        ("a.spacy", 1, 4),
-        ("a.spacy", 2, 2),
-        ("a.spacy", 5, 1),
-        ("a.spacy", 9, 1),
-        ("", 3, 2),
-        ("", 1, 6),
+        ("a.spacy", 1, 1, 4),
+        ("a.spacy", 2, 1, 2),
+        ("a.spacy", 5, 1, 1),
+        ("a.spacy", 9, 1, 1),
+        ("a.spacy", 9, 5, 4),
+        ("a.spacy", 2, 2, 5),
+        ("", 3, 1, 2),
+        ("", 1, 1, 6),
+        ("", 3, 5, 14),
     ],
 )
-def test_epoch_steps(corpus: Path, name: str, batch_size: int, n_steps: int) -> None:
-    assert count_epoch_steps(corpus / name, batch_size) == n_steps
+def test_epoch_steps(
+    corpus: Path, name: str, batch_size: int, epochs: int, n_steps: int
+) -> None:
+    assert count_epoch_steps(corpus / name, batch_size, epochs) == n_steps
+
+
+@pytest.mark.parametrize("epochs", [0, -1])
+def test_no_epochs(corpus: Path, epochs: int) -> None:
+    with pytest.raises(UserError, match=rf"`epochs` of 1 or more .* it is {epochs}\."):
+        count_epoch_steps(corpus, 1, epochs)
 
 
 def test_warmup_goes_up_then_down_to_nothing(corpus: Path) -> None:
@@ -129,7 +140,7 @@ def test_settings_that_give_no_schedule(corpus: Path, settings, message: str) ->
 def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
     write_docs([], tmp_path / "a.spacy")
     with pytest.raises(UserError, match=r"retainer\.epoch_steps\.v1, but it is '.*a\."):
-        count_epoch_steps(tmp_path / "a.spacy", 1)
+        count_epoch_steps(tmp_path / "a.spacy", 1, 1)
 
 
 CONFIG = """
@@ -147,6 +158,13 @@ max_epochs = 2
 @misc = "retainer.epoch_steps.v1"
 path = ${paths.train}
 batch_size = ${training.batcher.size}
+epochs = 1
+
+[training.patience]
+@misc = "retainer.epoch_steps.v1"
+path = ${paths.train}
+batch_size = ${training.batcher.size}
+epochs = 3
 
 [training.batcher]
 @batchers = "spacy.batch_by_sequence.v1"
@@ -170,7 +188,7 @@ def test_a_config_takes_both_functions(corpus: Path) -> None:
     nlp = util.load_model_from_config(config, auto_fill=True)
     section = nlp.config.interpolate()["training"]
     resolved = registry.resolve(section, schema=ConfigSchemaTraining)
-    assert resolved["eval_frequency"] == 3
+    assert (resolved["eval_frequency"], resolved["patience"]) == (3, 11)
     schedule = resolved["optimizer"].schedules["learn_rate"]
     assert list(islice(schedule, 4)) == pytest.approx([0.125, 0.25, 0.375, 0.5])
 

@@ -26,9 +26,7 @@ from retainer.inspection.regime import (
     count_finds,
     evenly,
     find_regime,
-    overall,
     overlapping,
-    verdict_of,
 )
 from retainer.inspection.repeats import bare, collect_uses, open_surfaces
 from retainer.report import load_teacher
@@ -223,39 +221,6 @@ def test_what_becomes_of_finds() -> None:
         1,
         {"FIRM": 1},
     )
-
-
-@pytest.mark.parametrize(
-    ("gold", "n_open", "n_texts", "verdict"),
-    [
-        (0, 0, 0, "absent"),
-        (0, 4, 10, "absent"),
-        (0, 5, 10, "not annotated"),
-        (5, 4, 1000, "absent"),
-        (0, 10, 1000, "not annotated"),
-        (8, 2, 100, "annotated"),
-        (79, 21, 100, "partly annotated"),
-        (2, 8, 100, "partly annotated"),
-        (19, 81, 100, "not annotated"),
-    ],
-)
-def test_verdict(gold: int, n_open: int, n_texts: int, verdict: str) -> None:
-    assert verdict_of(gold, n_open, n_texts) == verdict
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "expected"),
-    [
-        ([], "absent"),
-        (["absent", "absent"], "absent"),
-        (["annotated", "absent"], "annotated"),
-        (["not annotated", "not annotated"], "not annotated"),
-        (["annotated", "not annotated"], "partly annotated"),
-        (["annotated", "partly annotated"], "partly annotated"),
-    ],
-)
-def test_overall_verdict(verdicts: list[str], expected: str) -> None:
-    assert overall(verdicts) == expected
 
 
 def test_regime() -> None:

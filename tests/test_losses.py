@@ -7,13 +7,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from spacy import registry
 from torch.nn import functional as F
 
+from retainer.background import configure_background_distillation
 from retainer.errors import UserError
 from retainer.losses import (
     NO_GOLD,
+    NO_PIECES,
     Loss,
+    Sizes,
+    TagMap,
+    Term,
     configure_cross_entropy,
     configure_interpolated_distillation,
-    count_labelled,
     cross_entropy,
     distil,
     interpolate,
@@ -215,69 +219,101 @@ def test_values_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gold", "n_labelled"),
+    ("gold", "sizes"),
     [
-        ([], 1),
-        ([[]], 1),
-        ([[NO_GOLD, NO_GOLD]], 1),
-        ([[0, NO_GOLD], [], [3]], 2),
-        ([[0, 1, 2]], 3),
+        ([], (1, 1, 1)),
+        ([[]], (1, 1, 1)),
+        ([[NO_GOLD, NO_GOLD]], (1, 2, 1)),
+        ([[NO_PIECES, NO_PIECES]], (1, 1, 1)),
+        ([[0, NO_GOLD, NO_PIECES], [], [3]], (2, 1, 2)),
+        ([[0, 1, 2], [NO_GOLD, NO_GOLD]], (3, 2, 1)),
     ],
 )
-def test_labelled_tokens_are_counted(gold: list, n_labelled: int) -> None:
-    assert count_labelled([np.array(ids, dtype=int) for ids in gold]) == n_labelled
+def test_tokens_and_docs_are_counted(gold: list, sizes: tuple) -> None:
+    arrays = [np.array(ids, dtype=int) for ids in gold]
+    assert Sizes.of(arrays) == Sizes(*sizes)
 
 
 COLUMNS = np.array([4, 0, 2])
+TAG_MAP = TagMap(COLUMNS, outside=0)
 LENGTHS = [3, 0, 5, 1]
+ALL = list(range(sum(LENGTHS)))
 LOSSES = {
     "cross_entropy": configure_cross_entropy(),
-    "distillation": configure_interpolated_distillation(alpha=0.3, temperature=2.0),
+    "distillation": configure_interpolated_distillation(0.3, 2.0, "tokens"),
+    "batchmean": configure_interpolated_distillation(0.3, 2.0, "batchmean"),
+    "teacher_outside": configure_background_distillation(
+        "teacher", "auto", False, 2.0, 0.7, 3.0
+    ),
+    "union": configure_background_distillation("union", "auto", False, 1.0, 0.7, 3.0),
 }
+# tokens of LENGTHS without pieces, and without a label
+HOLES = [
+    pytest.param([], [], id="none"),
+    pytest.param([0, 4, 8], [], id="no-pieces"),
+    pytest.param([], [1, 5, 6], id="no-label"),
+    pytest.param([0, 1, 2], [8], id="docs-without"),
+    pytest.param([3, 8], [4, 5, 6, 7], id="one-doc-has-labels"),
+    pytest.param([1, 3], [i for i in ALL if i not in (1, 3)], id="all-unlabelled"),
+]
 
 
 def split_by_doc(array: np.ndarray) -> list[np.ndarray]:
     return np.split(array, np.cumsum(LENGTHS)[:-1])
 
 
-def batch(missing: list[int]) -> tuple[list, list, list]:
+def batch(unseen: list[int], unlabelled: list[int]) -> tuple[list, list, list]:
     """Rows, gold and teacher's rows of four docs; some tokens without a label.
 
-    Those have the rows of a token without pieces: -inf but for one tag.
+    unseen: tokens without pieces, with their rows: -inf but for one tag.
     """
     logits, gold, teacher = draw(sum(LENGTHS), 5, 3)
-    gold[missing] = NO_GOLD
-    logits[missing, 1:] = -np.inf
-    teacher[missing, 1:] = -np.inf
+    gold[unlabelled], gold[unseen] = NO_GOLD, NO_PIECES
+    logits[unseen, 1:] = -np.inf
+    teacher[unseen, 1:] = -np.inf
     return split_by_doc(logits), split_by_doc(gold), split_by_doc(teacher)
 
 
-def run(loss: Loss, docs: list[int], missing: list[int]) -> tuple[float, list]:
-    rows, gold, teacher = batch(missing)
+def run(
+    loss: Loss, docs: list[int], unseen: list[int], unlabelled: list[int]
+) -> tuple[float, list]:
+    rows, gold, teacher = batch(unseen, unlabelled)
     return loss_of_docs(
         loss,
         [rows[i] for i in docs],
         [gold[i] for i in docs],
         [teacher[i] for i in docs] if loss.needs_teacher else None,
-        COLUMNS if loss.needs_teacher else None,
-        count_labelled(gold),
+        TAG_MAP if loss.needs_teacher else None,
+        Sizes.of(gold),
     )
 
 
-@pytest.mark.parametrize("missing", [[], [0, 4, 8], [0, 1, 2], [3, 4, 5, 6, 7, 8]])
+@pytest.mark.parametrize(("unseen", "unlabelled"), HOLES)
 @pytest.mark.parametrize("name", LOSSES)
-def test_loss_is_a_mean_over_labelled_tokens(name: str, missing: list[int]) -> None:
-    rows, gold, teacher = map(np.concatenate, batch(missing))
-    kept = gold != NO_GOLD
-    expected, d_kept = LOSSES[name].compute(
-        rows[kept], gold[kept], teacher[kept], COLUMNS
-    )
-    loss, d_rows = run(LOSSES[name], [0, 1, 2, 3], missing)
+def test_loss_is_the_sum_of_means(
+    name: str, unseen: list[int], unlabelled: list[int]
+) -> None:
+    """Each over its own tokens; what none looks at has no gradient."""
+    loss, rows_by_doc = LOSSES[name], batch(unseen, unlabelled)
+    rows, gold, teacher = map(np.concatenate, rows_by_doc)
+    is_labelled, is_open = gold >= 0, gold == NO_GOLD
+    n_docs = sum(any(ids >= 0) for ids in rows_by_doc[1])
+    expected, d_expected = 0.0, np.zeros_like(rows)
+    for term, tokens, weight in (
+        (loss.labelled, is_labelled, 1),
+        (loss.unlabelled, is_open, 1),
+        (loss.per_doc, is_labelled, sum(is_labelled) / max(n_docs, 1)),
+    ):
+        if term is not None and tokens.any():
+            value, d_tokens = term(rows[tokens], gold[tokens], teacher[tokens], TAG_MAP)
+            expected += weight * value
+            d_expected[tokens] += weight * d_tokens
+    value, d_rows = run(loss, [0, 1, 2, 3], unseen, unlabelled)
     assert [len(d_doc) for d_doc in d_rows] == LENGTHS
-    d_all = np.concatenate(d_rows)
-    assert_allclose(loss, expected, **TOLERANCE)
-    assert_allclose(d_all[kept], d_kept, **TOLERANCE)
-    assert_array_equal(d_all[~kept], 0)
+    assert_allclose(value, expected, **TOLERANCE)
+    assert_allclose(np.concatenate(d_rows), d_expected, **TOLERANCE)
+    felt = is_labelled | (is_open if loss.unlabelled else False)
+    assert_array_equal(np.concatenate(d_rows).any(axis=1), felt)
 
 
 @pytest.mark.parametrize(
@@ -289,13 +325,13 @@ def test_loss_is_a_mean_over_labelled_tokens(name: str, missing: list[int]) -> N
         [[2], [3, 0, 1]],
     ],
 )
-@pytest.mark.parametrize("missing", [[], [0, 4, 8], [0, 1, 2]])
+@pytest.mark.parametrize(("unseen", "unlabelled"), HOLES)
 @pytest.mark.parametrize("name", LOSSES)
 def test_loss_does_not_depend_on_the_grouping(
-    name: str, missing: list[int], groups: list[list[int]]
+    name: str, unseen: list[int], unlabelled: list[int], groups: list[list[int]]
 ) -> None:
-    whole, d_whole = run(LOSSES[name], [0, 1, 2, 3], missing)
-    parts = [run(LOSSES[name], group, missing) for group in groups]
+    whole, d_whole = run(LOSSES[name], [0, 1, 2, 3], unseen, unlabelled)
+    parts = [run(LOSSES[name], group, unseen, unlabelled) for group in groups]
     assert_allclose(sum(loss for loss, _ in parts), whole, **TOLERANCE)
     order = [doc_i for group in groups for doc_i in group]
     d_parts = [d_doc for _, d_docs in parts for d_doc in d_docs]
@@ -303,42 +339,129 @@ def test_loss_does_not_depend_on_the_grouping(
         assert_allclose(d_doc, d_whole[doc_i], **TOLERANCE)
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_docs_without_a_label_teach_nothing(name: str) -> None:
-    loss, d_rows = run(LOSSES[name], [0, 1, 2, 3], list(range(sum(LENGTHS))))
+@pytest.mark.parametrize("hole", ["unseen", "unlabelled"])
+@pytest.mark.parametrize("name", ["cross_entropy", "distillation", "batchmean"])
+def test_docs_without_a_label_teach_nothing(name: str, hole: str) -> None:
+    holes = {"unseen": [], "unlabelled": [], hole: ALL}
+    loss, d_rows = run(LOSSES[name], [0, 1, 2, 3], **holes)
     assert loss == 0.0
     assert [d_doc.shape for d_doc in d_rows] == [(n, 5) for n in LENGTHS]
     assert_array_equal(np.concatenate(d_rows), 0)
 
 
 @pytest.mark.parametrize("name", LOSSES)
+def test_what_has_no_pieces_teaches_nothing(name: str) -> None:
+    loss, d_rows = run(LOSSES[name], [0, 1, 2, 3], ALL, [])
+    assert loss == 0.0
+    assert_array_equal(np.concatenate(d_rows), 0)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_no_docs(name: str) -> None:
+    assert run(LOSSES[name], [], [], []) == (0.0, [])
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_gradient_has_the_precision_of_the_rows(name: str) -> None:
-    rows, gold, teacher = batch([0])
+    rows, gold, teacher = batch([0], [4])
     _, d_rows = loss_of_docs(
         LOSSES[name],
         [doc_rows.astype(np.float32) for doc_rows in rows],
         gold,
         [doc_rows.astype(np.float32) for doc_rows in teacher],
-        COLUMNS,
-        count_labelled(gold),
+        TAG_MAP,
+        Sizes.of(gold),
     )
     assert {d_doc.dtype for d_doc in d_rows} == {np.dtype(np.float32)}
 
 
+def mean_times(factor: float) -> Term:
+    """A term that is easily told from others: factor * the mean over all tokens."""
+    return lambda X, *_: (factor * X.mean(), np.full_like(X, factor / X.size))
+
+
+# labelled tokens, unlabelled tokens, those without pieces, in each of two docs
+MIXES = [(2, 3, 0), (4, 3, 0), (2, 6, 0), (2, 3, 5), (8, 1, 1)]
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_terms_do_not_feel_how_many_other_tokens_there_are(mix: tuple) -> None:
+    """Each token has the row (7, 9), of which 8 is the mean."""
+    loss = Loss(mean_times(1), needs_teacher=False, unlabelled=mean_times(100))
+    ids = np.repeat([3, NO_GOLD, NO_PIECES], mix)
+    rows = np.tile([7.0, 9.0], (len(ids), 1))
+    rows[ids == NO_PIECES] = 0.0, -np.inf
+    gold = [ids, ids]
+    value, d_rows = loss_of_docs(loss, [rows, rows], gold, None, None, Sizes.of(gold))
+    assert value == pytest.approx(8 + 800)
+    d_all = np.concatenate(d_rows)
+    weights = [d_all[np.concatenate(gold) == kind].sum() for kind in np.unique(ids)]
+    assert weights == pytest.approx([0, 100, 1] if mix[2] else [100, 1])
+
+
+@pytest.mark.parametrize("reduction", ["tokens", "batchmean"])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_reduction_equals_torch(
+    alpha: float, temperature: float, reduction: str
+) -> None:
+    """Three docs of four tokens: torch's `batchmean` divides by the three."""
+    logits, gold, teacher = draw(12, 5, 3)
+    X = torch.tensor(logits, requires_grad=True)
+    log_p = torch.log_softmax(X[:, COLUMNS] / temperature, dim=1)
+    q = torch.softmax(torch.tensor(teacher) / temperature, dim=1)
+    shape = (3, 4, 3) if reduction == "batchmean" else (12, 3)
+    kl = F.kl_div(log_p.view(shape), q.view(shape), reduction="batchmean")
+    ce = F.cross_entropy(X, torch.tensor(gold))
+    expected = alpha * ce + (1 - alpha) * temperature**2 * kl
+    expected.backward()
+    docs = [np.split(array, 3) for array in (logits, gold, teacher)]
+    loss = configure_interpolated_distillation(alpha, temperature, reduction)
+    value, d_rows = loss_of_docs(loss, *docs, TAG_MAP, Sizes.of(docs[1]))
+    assert_same((value, np.concatenate(d_rows)), (expected.item(), X.grad.numpy()))
+
+
+@pytest.mark.parametrize(("reduction", "times"), [("tokens", 1), ("batchmean", 3)])
+def test_only_batchmean_feels_the_length_of_docs(reduction: str, times: int) -> None:
+    """Docs that say the same three times; with alpha 0 there is the teacher alone."""
+    loss = configure_interpolated_distillation(0.0, 2.0, reduction)
+    values = []
+    for n in (1, 3):
+        docs = [[np.concatenate([a] * n) for a in part] for part in batch([], [])]
+        values.append(loss_of_docs(loss, *docs, TAG_MAP, Sizes.of(docs[1]))[0])
+    assert values[1] == pytest.approx(times * values[0])
+
+
+def test_batchmean_leaves_the_cross_entropy_as_it_is() -> None:
+    """In docs of any length: the teacher's term alone grows over it."""
+    rows, gold, teacher = batch([], [])
+    same = [doc_rows[:, COLUMNS] for doc_rows in rows]  # a teacher who agrees
+    loss = LOSSES["batchmean"]
+    value, _ = loss_of_docs(loss, rows, gold, same, TAG_MAP, Sizes.of(gold))
+    ce, _ = cross_entropy(np.concatenate(rows), np.concatenate(gold))
+    assert value == pytest.approx(0.3 * ce)
+    assert loss_of_docs(loss, rows, gold, teacher, TAG_MAP, Sizes.of(gold))[0] > value
+
+
 def test_alpha_of_one_is_fine_tuning_without_a_teacher() -> None:
     logits, gold, _ = draw(6, 5, 3)
-    loss = configure_interpolated_distillation(alpha=1.0, temperature=2.0)
+    loss = configure_interpolated_distillation(1.0, 2.0, "tokens")
     assert not loss.needs_teacher
-    assert_same(loss.compute(logits, gold, None, None), cross_entropy(logits, gold))
+    assert_same(loss.labelled(logits, gold, None, None), cross_entropy(logits, gold))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.99])
 def test_less_alpha_needs_a_teacher(alpha: float) -> None:
     logits, gold, teacher = draw(6, 5, 3)
-    loss = configure_interpolated_distillation(alpha=alpha, temperature=3.0)
+    loss = configure_interpolated_distillation(alpha, 3.0, "tokens")
     assert loss.needs_teacher
     expected = interpolate(logits, gold, teacher, COLUMNS, alpha=alpha, temperature=3.0)
-    assert_same(loss.compute(logits, gold, teacher, COLUMNS), expected)
+    assert_same(loss.labelled(logits, gold, teacher, TAG_MAP), expected)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "distillation", "batchmean"])
+def test_classic_losses_know_nothing_of_the_regime(name: str) -> None:
+    assert (LOSSES[name].annotated, LOSSES[name].pseudo_labels) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +471,13 @@ def test_less_alpha_needs_a_teacher(alpha: float) -> None:
 def test_settings_out_of_range(alpha: float, temperature: float) -> None:
     message = rf"has alpha = {alpha} and temperature = {temperature}\. Usual are"
     with pytest.raises(UserError, match=message):
-        configure_interpolated_distillation(alpha, temperature)
+        configure_interpolated_distillation(alpha, temperature, "tokens")
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_reduction_that_is_none(alpha: float) -> None:
+    with pytest.raises(UserError, match="tokens or batchmean, but it is 'sum'"):
+        configure_interpolated_distillation(alpha, 2.0, "sum")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -14,15 +15,28 @@ from spacy.training import Example
 from test_network import make_docs, plain_rows
 from thinc.api import Adam
 
+from retainer import checkpoint as ck
 from retainer.corpus import blank_pipeline
 from retainer.errors import UserError
 from retainer.labels import spans_from_tags
+from retainer.losses import NO_GOLD, configure_cross_entropy
+from retainer.replay import Replay, configure_replay
 from retainer.teacher import configure_checkpoint_teacher
 
 DISTILLATION = {
     "@misc": "retainer.InterpolatedDistillation.v1",
     "alpha": 0.5,
     "temperature": 2.0,
+    "reduction": "tokens",
+}
+BACKGROUND = {
+    "@misc": "retainer.BackgroundDistillation.v1",
+    "outside": "teacher",
+    "annotated": "auto",
+    "pseudo_labels": False,
+    "temperature": 1.0,
+    "unlabelled_weight": 1.0,
+    "unlabelled_temperature": 1.0,
 }
 ANNOTATED = [
     ("Anna waits for Northway Freight in Bremen", {(0, 4): "PER", (15, 31): "COURIER"}),
@@ -48,6 +62,17 @@ def make_teacher(checkpoint):
         precision="float32",
         device="cpu",
     )
+
+
+def make_replay(path: Path, texts=SENTENCES, *, held_out: int = 0) -> Replay:
+    """path: where to write the texts to, a line each."""
+    path.write_text("\n".join(texts), "utf-8")
+    return configure_replay(path, "text", 1.0, 100, held_out)
+
+
+def weights(ner) -> dict[str, np.ndarray]:
+    module = ner.model.shims[0].module
+    return {name: p.detach().numpy().copy() for name, p in module.named_parameters()}
 
 
 def entities(doc) -> list[tuple[str, str]]:
@@ -387,3 +412,315 @@ def test_score_has_spacys_seqevals_and_old_and_new(trained):
         assert scores[key] == pytest.approx(1.0)
     assert set(scores["seqeval_per_type"]) == {"PER", "LOC", "COURIER", "PHONE"}
     assert srsly.json_loads(srsly.json_dumps(scores))["seqeval_f"] == 1.0
+
+
+@pytest.mark.parametrize("outside", ["teacher", "union"])
+def test_background_distillation_learns(nlp_blank, checkpoint, tmp_path, outside):
+    ner = add_ner(nlp_blank, checkpoint, loss={**BACKGROUND, "outside": outside})
+    examples = make_examples(nlp_blank)
+    ner.initialize(
+        lambda: examples,
+        nlp=nlp_blank,
+        teacher=make_teacher(checkpoint),
+        replay=make_replay(tmp_path / "texts.txt"),
+    )
+    random.seed(0)
+    optimizer = Adam(3e-3, grad_clip=1.0, use_averages=False)
+    values = [ner.update(examples, sgd=optimizer)["transformer_ner"] for _ in range(20)]
+    assert np.isfinite(values).all()
+    assert np.mean(values[-3:]) < np.mean(values[:3]) / 2
+
+
+def test_the_teacher_is_asked_once(nlp_blank, checkpoint, monkeypatch):
+    """At the first update, and about all; labels are read without its weights."""
+    ner = add_ner(nlp_blank, checkpoint, loss=BACKGROUND)
+    examples = make_examples(nlp_blank)
+    teacher, n_asked = make_teacher(checkpoint), []
+    remember = teacher.remember
+    monkeypatch.setattr(
+        teacher, "remember", lambda docs: n_asked.append(len(docs)) or remember(docs)
+    )
+    ner.initialize(lambda: examples, nlp=nlp_blank, teacher=teacher)
+    assert (n_asked, ner.lessons.regime.n_texts) == ([], 0)
+    for _ in range(3):
+        ner.update(examples)
+    ner.get_loss(examples, ner.model.predict([eg.predicted for eg in examples]))
+    assert (n_asked, ner.lessons.regime.n_texts) == ([4], 4)
+
+
+def test_pseudo_labels_are_taught(nlp_blank, checkpoint):
+    """What the teacher finds beside the gold is gold, or not looked at."""
+    gold, values = [], []
+    for pseudo_labels in (False, True):
+        nlp = blank_pipeline("xx")
+        loss = {**BACKGROUND, "annotated": [], "pseudo_labels": pseudo_labels}
+        ner = add_ner(nlp, checkpoint, loss=loss)
+        examples = make_examples(nlp)
+        ner.initialize(lambda e=examples: e, nlp=nlp, teacher=make_teacher(checkpoint))
+        values.append(ner.update(examples)["transformer_ner"])
+        ids, _ = ner._read_gold(examples, [eg.predicted for eg in examples])
+        gold.append(np.concatenate(ids))
+        rows = ner.model.predict([eg.predicted for eg in examples])
+        assert ner.get_loss(examples, rows)[0] == pytest.approx(values[-1], rel=1e-5)
+    without, relabelled = gold
+    outside = without == TAGS.index("O")
+    assert np.array_equal(relabelled[~outside], without[~outside])
+    assert {NO_GOLD, TAGS.index("B-PER")} <= set(relabelled[outside])
+    assert np.isfinite(values).all()
+    assert abs(values[0] - values[1]) > 0.1
+
+
+def test_annotated_types_that_the_teacher_does_not_know(nlp_blank, checkpoint):
+    loss = {**BACKGROUND, "annotated": ["COURIER"]}
+    ner = add_ner(nlp_blank, checkpoint, loss=loss)
+    examples = make_examples(nlp_blank)
+    with pytest.raises(UserError, match=r"teacher knows \(PER, ORG, LOC\), but it is"):
+        ner.initialize(lambda: examples, teacher=make_teacher(checkpoint))
+
+
+@pytest.fixture
+def n_fits(monkeypatch) -> list[int]:
+    """Of how many tokens rows were fitted, fit by fit."""
+    sizes, put_rows = [], ck.put_rows
+
+    def count(head, n_old, features, targets):
+        sizes.append(len(targets))
+        put_rows(head, n_old, features, targets)
+
+    monkeypatch.setattr(ck, "put_rows", count)
+    return sizes
+
+
+@pytest.mark.parametrize("loss", [None, DISTILLATION, BACKGROUND])
+def test_the_first_update_fits_rows(nlp_blank, any_checkpoint, n_fits, loss):
+    """With a teacher and without; until then predictions are the checkpoint's."""
+    settings = {} if loss is None else {"loss": loss}
+    ner = add_ner(nlp_blank, any_checkpoint, new_rows="probe", **settings)
+    examples = make_examples(nlp_blank)
+    teacher = None if loss is None else make_teacher(any_checkpoint)
+    ner.initialize(lambda: examples, nlp=nlp_blank, teacher=teacher)
+    for text in SENTENCES:
+        best = plain_rows(any_checkpoint, text.split()).argmax(axis=1)
+        ents = ner(Doc(nlp_blank.vocab, words=text.split())).ents
+        spans = [(ent.start, ent.end, ent.label_) for ent in ents]
+        assert spans == spans_from_tags([TAGS[i] for i in best])
+    before = weights(ner)
+    ner.update(examples)
+    assert n_fits == [sum(len(eg.predicted) for eg in examples)]
+    for name, after in weights(ner).items():
+        n_kept = len(TAGS) if name.startswith("classifier.") else len(after)
+        np.testing.assert_array_equal(after[:n_kept], before[name][:n_kept])
+        assert (after[n_kept:] != before[name][n_kept:]).all()
+    assert len(before["classifier.bias"]) == len(TAGS) + 4
+
+
+def test_fitted_rows_know_the_corpus(checkpoint):
+    """Before any step, as far as an encoder can tell that was not trained for it."""
+    found, values = {}, {}
+    for new_rows in ("mean", "probe"):
+        nlp = blank_pipeline("xx")
+        ner = add_ner(nlp, checkpoint, new_rows=new_rows)
+        examples = make_examples(nlp)
+        nlp.initialize(lambda e=examples: e)
+        values[new_rows] = ner.update(examples)["transformer_ner"]
+        ents = [ent for text, _ in ANNOTATED for ent in ner(nlp.make_doc(text)).ents]
+        found[new_rows] = {ent.label_ for ent in ents} & {"COURIER", "PHONE"}
+    assert found == {"mean": set(), "probe": {"COURIER", "PHONE"}}
+    assert values["probe"] < values["mean"] - 0.5
+
+
+def test_rows_are_fitted_once(nlp_blank, checkpoint, n_fits):
+    ner = add_ner(nlp_blank, checkpoint, new_rows="probe")
+    examples = make_examples(nlp_blank)
+    nlp_blank.initialize(lambda: examples)
+    optimizer = Adam(3e-3, use_averages=False)
+    for _ in range(3):
+        ner.update(examples, sgd=optimizer)
+    ner.get_loss(examples, ner.model.predict([eg.predicted for eg in examples]))
+    assert len(n_fits) == 1
+    before = weights(ner)
+    nlp_blank.initialize(lambda: examples)  # now nothing is new
+    ner.update(examples)
+    assert len(n_fits) == 1
+    after = weights(ner)
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    ("new_rows", "texts"), [("mean", ANNOTATED), ("random", ANNOTATED), ("probe", [])]
+)
+def test_rows_are_not_fitted(nlp_blank, checkpoint, n_fits, new_rows, texts):
+    """Unless that is asked for, and there are new tags."""
+    ner = add_ner(nlp_blank, checkpoint, new_rows=new_rows)
+    examples = make_examples(nlp_blank)[: len(texts)] or [
+        Example(doc, doc.copy()) for doc in make_docs(nlp_blank)
+    ]
+    nlp_blank.initialize(lambda: examples)
+    ner.update(examples)
+    assert n_fits == []
+
+
+def test_rows_are_fitted_to_labelled_tokens(nlp_blank, checkpoint, n_fits):
+    ner = add_ner(nlp_blank, checkpoint, new_rows="probe")
+    examples = make_examples(nlp_blank)
+    for eg in examples[1:]:
+        eg.reference.set_ents([], default="missing")
+    nlp_blank.initialize(lambda: examples)
+    ner.update(examples)
+    assert n_fits == [len(examples[0].predicted)]
+
+
+def test_without_labelled_tokens_new_rows_stay_as_they_are(nlp_blank, checkpoint):
+    ner = add_ner(nlp_blank, checkpoint, new_rows="probe")
+    ner.add_label("COURIER")
+    nlp_blank.initialize()
+    before = weights(ner)
+    ner.update(make_examples(nlp_blank)[3:])
+    after = weights(ner)
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("new_rows", ["mean", "probe"])
+def test_what_is_frozen_gets_no_gradient(nlp_blank, checkpoint, new_rows):
+    freeze = ["embeddings", "encoder.layer.1"]
+    ner = add_ner(nlp_blank, checkpoint, freeze=freeze, new_rows=new_rows)
+    examples = make_examples(nlp_blank)
+    nlp_blank.initialize(lambda: examples)
+    ner.update(examples)
+    module = ner.model.shims[0].module
+    without = {name for name, p in module.named_parameters() if p.grad is None}
+    frozen = tuple(f"roberta.{name}." for name in freeze)
+    names = {name for name, _ in module.named_parameters()}
+    assert without == {name for name in names if name.startswith(frozen)}
+
+
+@pytest.mark.parametrize(("weight", "feels"), [(1.0, True), (0.0, False)])
+def test_gradient_depends_on_the_replayed_text(checkpoint, tmp_path, weight, feels):
+    """Unless it has no weight. The examples stay the same, and so does their share."""
+    gradients = []
+    for texts in ([], ["Anna waits in Bremen"] * 9, ["nobody wartet by 555"] * 9):
+        nlp = blank_pipeline("xx")
+        loss = {**BACKGROUND, "unlabelled_weight": weight}
+        ner = add_ner(nlp, checkpoint, loss=loss)
+        examples = make_examples(nlp)
+        replay = make_replay(tmp_path / "texts.txt", texts) if texts else None
+        teacher = make_teacher(checkpoint)
+        ner.initialize(lambda e=examples: e, nlp=nlp, teacher=teacher, replay=replay)
+        ner.update(examples)
+        parameters = ner.model.shims[0].module.parameters()
+        grads = [p.grad.numpy().ravel() for p in parameters if p.grad is not None]
+        gradients.append(np.concatenate(grads))
+    without, *others = gradients
+    gaps = [np.abs(other - without).max() for other in others]
+    assert [gap > 1e-3 for gap in gaps] == [feels, feels]
+    if feels:
+        assert np.abs(others[0] - others[1]).max() > 1e-3
+    else:
+        assert max(gaps) < 1e-5
+
+
+@pytest.mark.parametrize("has_replay", [True, False])
+def test_before_training_all_is_kept(nlp_blank, checkpoint, tmp_path, has_replay):
+    ner = add_ner(nlp_blank, checkpoint, loss=BACKGROUND, new_rows="mean")
+    examples = make_examples(nlp_blank)
+    replay = make_replay(tmp_path / "texts.txt", held_out=2) if has_replay else None
+    teacher = make_teacher(checkpoint)
+    ner.initialize(lambda: examples, nlp=nlp_blank, teacher=teacher, replay=replay)
+    assert nlp_blank.evaluate(examples)["ents_kept_f"] == 1.0
+    optimizer = Adam(1e-2, use_averages=False)
+    for eg in examples:  # a lesson that nothing is an entity
+        eg.reference.set_ents([], default="outside")
+    ner.loss = configure_cross_entropy()
+    for _ in range(30):
+        ner.update(examples, sgd=optimizer)
+    assert nlp_blank.evaluate(examples)["ents_kept_f"] < 0.5
+
+
+def test_without_a_teacher_nothing_is_said_of_what_is_kept(nlp_blank, checkpoint):
+    add_ner(nlp_blank, checkpoint)
+    examples = make_examples(nlp_blank)
+    nlp_blank.initialize(lambda: examples)
+    assert "ents_kept_f" not in nlp_blank.evaluate(examples)
+
+
+def test_what_was_trained_with_has_no_place_in_the_pipeline(nlp_blank, tmp_path):
+    """Neither teacher nor replay is saved, nor needed to load it."""
+    base = make_checkpoint("xlm-roberta", tmp_path / "base")
+    texts = tmp_path / "texts.txt"
+    make_replay(texts, ["ein Satz zum Wiederholen", "Anna wartet"], held_out=1)
+    add_ner(nlp_blank, base, loss=BACKGROUND)
+    nlp_blank.config["initialize"]["components"]["transformer_ner"] = {
+        "teacher": {
+            "@misc": "retainer.CheckpointTeacher.v1",
+            "name": str(base),
+            "revision": None,
+            "max_batch_pieces": 4096,
+            "precision": "float32",
+            "device": "cpu",
+        },
+        "replay": {
+            "@misc": "retainer.Replay.v1",
+            "path": str(texts),
+            "column": "text",
+            "ratio": 1.0,
+            "n_texts": 10,
+            "held_out": 1,
+        },
+    }
+    examples = make_examples(nlp_blank)
+    nlp_blank.initialize(lambda: examples)
+    optimizer = Adam(3e-3, grad_clip=1.0, use_averages=False)
+    for _ in range(3):
+        nlp_blank.update(examples, sgd=optimizer)
+    nlp_blank.to_disk(tmp_path / "model")
+    shutil.rmtree(base)
+    texts.unlink()
+    folder = tmp_path / "model" / "transformer_ner"
+    assert {path.name for path in folder.iterdir()} == {"cfg", "checkpoint"}
+    assert len(list(folder.rglob("*.safetensors"))) == 1
+    files = [path for path in (tmp_path / "model").rglob("*") if path.is_file()]
+    assert not any(b"ein Satz zum" in file.read_bytes() for file in files)
+    nlp = spacy.load(tmp_path / "model")
+    assert nlp.get_pipe("transformer_ner").lessons is None
+    for text, _ in ANNOTATED:
+        assert entities(nlp(text)) == entities(nlp_blank(text))
+    assert "ents_kept_f" not in nlp.evaluate(make_examples(nlp))
+
+
+@pytest.mark.parametrize(
+    ("settings", "head_moves", "encoder_moves"),
+    [
+        ({"head_rate": 1.0}, True, True),
+        ({"head_rate": 0.0}, False, True),
+        ({"freeze": ["embeddings", "encoder"]}, True, False),
+        ({"freeze": ["embeddings", "encoder"], "head_rate": 0.0}, False, False),
+    ],
+)
+def test_what_moves(nlp_blank, checkpoint, settings, head_moves, encoder_moves):
+    """With weight decay on, which moves nothing that does not learn."""
+    ner = add_ner(nlp_blank, checkpoint, **settings)
+    examples = make_examples(nlp_blank)
+    nlp_blank.initialize(lambda: examples)
+    before = weights(ner)
+    optimizer = Adam(1e-2, L2=0.1, grad_clip=1.0, use_averages=False)
+    for _ in range(3):
+        ner.update(examples, sgd=optimizer)
+    moved = {k for k, w in weights(ner).items() if not np.array_equal(w, before[k])}
+    head = {name for name in before if name.startswith("classifier.")}
+    assert head == {"classifier.weight", "classifier.bias"}
+    assert moved & head == (head if head_moves else set())
+    assert bool(moved - head) == encoder_moves
+
+
+@pytest.mark.parametrize("head_rate", [0.1, 1.0, 5.0])
+def test_head_rate_is_over_that_of_the_encoder(nlp_blank, checkpoint, head_rate):
+    """Adam's first step moves each weight that has a gradient by the learning rate."""
+    ner = add_ner(nlp_blank, checkpoint, head_rate=head_rate)
+    examples = make_examples(nlp_blank)
+    nlp_blank.initialize(lambda: examples)
+    before = weights(ner)
+    ner.update(examples, sgd=Adam(1e-3, L2=0.0, use_averages=False))
+    steps = {k: np.abs(w - before[k]).max() for k, w in weights(ner).items()}
+    head = max(steps.pop(f"classifier.{name}") for name in ("weight", "bias"))
+    assert head == pytest.approx(1e-3 * head_rate, rel=0.01)
+    assert max(steps.values()) == pytest.approx(1e-3, rel=0.01)

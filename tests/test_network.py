@@ -6,6 +6,7 @@ from spacy.tokens import Doc
 from thinc.api import Adam, RAdam
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+from retainer import batches
 from retainer.errors import UserError
 from retainer.shim import CheckpointShim, has_bfloat16, pick_device
 
@@ -50,6 +51,36 @@ def test_rows_do_not_depend_on_batch_or_padding(
     for doc, rows in zip(docs, together, strict=True):
         np.testing.assert_allclose(rows, model.predict([doc])[0], atol=1e-5)
         assert rows.shape == (len(doc), len(TAGS))
+
+
+@pytest.mark.parametrize("max_padding", [0, 3, 128])
+def test_nothing_depends_on_how_windows_are_padded(
+    nlp_blank, checkpoint, monkeypatch, max_padding
+):
+    model = make_model(nlp_blank, checkpoint)
+    module, run = model.shims[0].module, model.shims[0].run
+    docs = make_docs(nlp_blank, [*SENTENCES, "", "Anna", " ".join(SENTENCES * 3)])
+    rng = np.random.default_rng(0)
+    d_rows = [rng.normal(size=(len(doc), len(TAGS))).astype("f") for doc in docs]
+    results, masks = [], []
+
+    def keep_mask(ids, mask):
+        masks.append(mask)
+        return run(ids, mask)
+
+    monkeypatch.setattr(model.shims[0], "run", keep_mask)
+    for padding in (None, max_padding):
+        monkeypatch.setattr(batches, "MAX_PADDING", padding)
+        masks.clear()
+        rows, backprop = model.begin_update(docs)
+        backprop(d_rows)
+        results.append(
+            [*rows, *(p.grad.numpy() for p in module.classifier.parameters())]
+        )
+        module.zero_grad()
+    assert all((mask == 0).sum() <= max_padding for mask in masks)
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 def test_long_doc_is_read_in_windows(nlp_blank, checkpoint):
@@ -174,10 +205,15 @@ def test_device_and_precision():
     best = "cuda" if torch.cuda.is_available() else "cpu"
     best = "mps" if torch.backends.mps.is_available() else best
     assert pick_device("auto").type == best
-    shim = CheckpointShim(device="cpu", precision="auto", freeze=[])
-    assert shim._autocast["enabled"] is has_bfloat16(torch.device("cpu"))
-    for precision, enabled in (("float32", False), ("bfloat16", True)):
-        shim = CheckpointShim(device="cpu", precision=precision, freeze=[])
+    is_best = has_bfloat16(torch.device("cpu"))
+    for precision, enabled in (
+        ("auto", is_best),
+        ("float32", False),
+        ("bfloat16", True),
+    ):
+        shim = CheckpointShim(
+            device="cpu", precision=precision, freeze=[], head_rate=1.0
+        )
         assert shim._autocast["enabled"] is enabled
 
 

@@ -185,6 +185,42 @@ def test_groups_hold_each_window_once_within_the_budget(
         assert len(group) == 1 or len(group) * longest <= max_pieces
 
 
+@pytest.mark.parametrize(
+    ("max_padding", "groups"),
+    [
+        (0, [[0, 2], [1, 3], [4]]),
+        (1, [[0, 2], [1, 3], [4]]),
+        (2, [[0, 2, 1], [3, 4]]),
+        (4, [[0, 2, 1, 3], [4]]),
+        (8, [[0, 2, 1, 3, 4]]),
+        (None, [[0, 2, 1, 3, 4]]),
+    ],
+)
+def test_group_by_padding(max_padding: int | None, groups: list[list[int]]) -> None:
+    ours = group_by_length(np.array([5, 3, 5, 3, 1]), 100, max_padding)
+    assert [group.tolist() for group in ours] == groups
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 20), max_size=30), st.integers(1, 60), st.integers(0, 40)
+)
+def test_groups_are_padded_no_more_than_they_may(
+    lengths: list[int], max_pieces: int, max_padding: int
+) -> None:
+    """And else they are as without a limit: each window once, within the budget."""
+    groups = group_by_length(np.array(lengths, dtype=int), max_pieces, max_padding)
+    order = [window_i for group in groups for window_i in group.tolist()]
+    assert sorted(order) == list(range(len(lengths)))
+    for group in groups:
+        sizes = [max(lengths[window_i], 1) for window_i in group]
+        assert len(group) * max(sizes) - sum(sizes) <= max_padding
+        assert len(group) == 1 or len(group) * max(sizes) <= max_pieces
+    anything = group_by_length(np.array(lengths, dtype=int), max_pieces, 10**6)
+    unlimited = group_by_length(np.array(lengths, dtype=int), max_pieces, None)
+    assert list(map(list, anything)) == list(map(list, unlimited))
+
+
 def encode_one(
     tokenizer: PreTrainedTokenizerFast, words: list[str], *, window: int, overlap: int
 ) -> Windows:

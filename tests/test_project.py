@@ -22,7 +22,8 @@ PROJECT = srsly.read_yaml(ROOT / "project.yml")
 STEPS = {step["name"]: step for step in PROJECT["commands"]}
 # what spaCy's own commands load of the package, by entry point
 PIPELINE = ["factory", "network", "tokenizer", "scoring"]
-PIPELINE += ["losses", "decoding", "teacher", "config"]
+PIPELINE += ["losses", "background", "decoding", "teacher", "replay", "config"]
+RUN_PIPELINES = {"scripts/report.py", "scripts/inspect_corpus.py", "scripts/ablate.py"}
 SENTENCES = {
     "train": "Anna\tB-PER\nwaits\tO\nfor\tO\nNorthway\tB-COURIER\nFreight\tI-COURIER\n",
     "dev": "Swiftline\tB-COURIER\nfound\tO\nPetra\tB-PER\n\ncall\tO\n555\tB-PHONE\n",
@@ -67,7 +68,7 @@ def code_of(step: dict) -> set[Path]:
         scripts |= {Path(w) for w in words if w.startswith("scripts/")}
         if words[:3] == ["python", "-m", "spacy"] and words[3] != "package":
             modules |= {PACKAGE / f"{name}.py" for name in PIPELINE}
-        if words[1:2] in (["scripts/report.py"], ["scripts/inspect_corpus.py"]):
+        if RUN_PIPELINES & set(words):
             modules |= {PACKAGE / f"{name}.py" for name in PIPELINE}
         if words[-1] == ".":  # builds the package itself
             modules |= {p.relative_to(ROOT) for p in (ROOT / PACKAGE).rglob("*.py")}
@@ -79,7 +80,7 @@ def paths_of(step: dict) -> set[str]:
     words = {w for line in step["script"] for w in shlex.split(line)}
     is_path = re.compile(
         r"(scripts|corpus|configs|training|metrics|packages|base)(/.*)?$"
-        r"|\$\{vars\.(config|base|train|dev|test|old)\}$"
+        r"|\$\{vars\.(config|base|train|dev|test|old|replay)\}$"
     )
     return {word for word in words if is_path.match(word)}
 
@@ -110,7 +111,8 @@ def test_no_dep_is_a_folder_of_code(name):
 
 def test_workflow_has_every_step():
     steps = PROJECT["workflows"]["all"]
-    assert set(steps) == set(STEPS) - {"clean", "fetch"}
+    assert set(steps) == set(STEPS) - {"ablate", "clean", "fetch"}
+    assert PROJECT["workflows"]["ablate"] == [*steps[:2], "ablate"]
     assert PROJECT["workflows"]["finetune"] == steps[2:]
     assert steps[-1] == "report"  # ends by printing its summary
 

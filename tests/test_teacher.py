@@ -5,6 +5,7 @@ from test_ner import make_teacher
 from test_network import make_docs, plain_rows
 from thinc.api import Model
 
+from retainer import teacher as module
 from retainer.errors import UserError
 from retainer.teacher import check_teacher
 
@@ -47,6 +48,21 @@ def test_each_text_is_asked_about_once(nlp_blank, checkpoint, monkeypatch):
     monkeypatch.setattr(Model, "predict", count)
     teacher.logits(make_docs(nlp_blank, [*SENTENCES, "Anna", "Anna"]))
     assert asked == [1]
+
+
+def test_a_bar_for_what_is_new_alone(nlp_blank, checkpoint, monkeypatch):
+    teacher, totals = make_teacher(checkpoint), []
+    bar = module.tqdm
+
+    def count(total, **kwargs):
+        totals.append(total)
+        return bar(total=total, **kwargs)
+
+    monkeypatch.setattr(module, "tqdm", count)
+    docs = make_docs(nlp_blank)
+    for asked in ([], docs[:3], docs[:3], docs, iter(docs)):
+        teacher.remember(asked)
+    assert totals == [3, 1]
 
 
 def test_check_teacher():

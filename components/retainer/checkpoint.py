@@ -4,7 +4,8 @@ Nothing here knows of spaCy or Thinc.
 """
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from .errors import UserError
 from .labels import check_tags
+from .probe import fit_rows
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -144,12 +146,41 @@ def find_head(module: "PreTrainedModel") -> tuple[nn.Module, str]:
     )
 
 
+def get_head(module: "PreTrainedModel") -> nn.Linear:
+    parent, leaf = find_head(module)
+    return getattr(parent, leaf)
+
+
+@contextmanager
+def without_head(module: "PreTrainedModel") -> Iterator[None]:
+    """The module's logits are what its head reads, for so long."""
+    parent, leaf = find_head(module)
+    head = getattr(parent, leaf)
+    setattr(parent, leaf, nn.Identity())
+    try:
+        yield
+    finally:
+        setattr(parent, leaf, head)
+
+
+def put_rows(
+    head: nn.Linear, n_old: int, features: torch.Tensor, targets: torch.Tensor
+) -> None:
+    """Fit the rows behind the first n_old; see `probe.fit_rows` for the arguments."""
+    with torch.no_grad():
+        features = features.float()
+        known = head(features)[:, :n_old]
+        weight, bias = fit_rows(features, known, targets, head.out_features - n_old)
+        head.weight[n_old:], head.bias[n_old:] = weight, bias
+
+
 def extend_head(module: "PreTrainedModel", tags: Sequence[str], rows: str) -> None:
     """Give the head a row for each further tag. Old rows are copied bit for bit.
 
     tags: the old ones in their order, then the new. rows: how new rows start,
         mean: w = mean of the old w, b = mean of the old b - 1. A mean of logits is
             never above their maximum, so no prediction changes, whatever the text.
+        probe: as mean, until they are fitted (`put_rows`).
         random: w ~ N(0, initializer_range), b = 0, as HuggingFace makes a new head.
     """
     parent, leaf = find_head(module)

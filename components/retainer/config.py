@@ -57,14 +57,21 @@ def create_corpus(
     )
 
 
-def count_epoch_steps(path: Path | None, batch_size: int) -> int:
-    """`retainer.epoch_steps.v1`: the steps between two evaluations, about one epoch.
+def count_epoch_steps(path: Path | None, batch_size: int, epochs: int) -> int:
+    """`retainer.epoch_steps.v1`: the steps of some epochs, for `training.patience`, and
+    for `training.eval_frequency`, of about one.
 
-    One step short of an epoch: spaCy counts steps from 0 and scores every step that
-    the number divides, so that with the whole epoch the last one would go unscored.
+    One step short: spaCy counts steps from 0 and scores every step that the number
+    divides, so that with the whole epoch the last one would go unscored.
     path: a .spacy file or a folder of them, as for `spacy.Corpus.v1`.
     """
-    return max(1, _steps_per_epoch(path, batch_size, "retainer.epoch_steps.v1") - 1)
+    if epochs < 1:
+        raise UserError(
+            "`epochs` of 1 or more were expected in retainer.epoch_steps.v1, but it "
+            f"is {epochs}. Correct the config."
+        )
+    n_steps = _steps_per_epoch(path, batch_size, "retainer.epoch_steps.v1")
+    return max(1, epochs * n_steps - 1)
 
 
 def configure_warmup_linear(

@@ -16,6 +16,7 @@ DEFAULT_CONFIG = {
         "head": "extend",
         "new_rows": "mean",
         "freeze": [],
+        "head_rate": 1.0,
         "window": None,
         "overlap": None,
         "max_batch_pieces": 4096,

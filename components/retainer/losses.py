@@ -1,11 +1,14 @@
 """What training minimises. Plain arrays in, mean nats and their gradient out.
 
-Rows are labelled tokens: the caller leaves out all others, so every mean here is over
-labelled tokens, never over padding, special pieces or continuation pieces.
+Rows are tokens that have pieces: the caller leaves out all others, so every mean here
+is over tokens, never over padding, special pieces or continuation pieces. Means over
+labelled and over unlabelled tokens (of replayed text, say) are apart: neither feels how
+many there are of the other.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from thinc.types import Floats2d, Ints1d
@@ -13,7 +16,10 @@ from thinc.types import Floats2d, Ints1d
 from .decoding import softmax
 from .errors import UserError
 
-NO_GOLD = -1  # the gold id of a token that no loss looks at
+NO_GOLD = -1  # the gold id of a token that nobody annotated
+NO_PIECES = -2  # and of one that the model cannot see: no loss looks at it
+
+Valued = tuple[float, Floats2d]  # a loss in nats, and its gradient by the logits
 
 
 def log_softmax(logits: Floats2d) -> Floats2d:
@@ -78,16 +84,54 @@ def interpolate(
 
 
 @dataclass(frozen=True)
+class TagMap:
+    """Where the teacher's tags stand among the student's, by name.
+
+    columns: (K,) the student's column of each of the teacher's tags. outside: the
+    student's column of O, which is among them.
+    """
+
+    columns: Ints1d
+    outside: int
+
+
+Term = Callable[[Floats2d, Ints1d, Floats2d | None, TagMap | None], Valued]
+
+
+@dataclass(frozen=True)
 class Loss:
-    """compute(logits, gold, teacher's logits or None, columns) -> loss, gradient."""
+    """A sum of terms, each (logits, gold, teacher's logits, tag map) -> mean, gradient.
 
-    compute: Callable[..., tuple[float, Floats2d]]
+    labelled: mean over labelled tokens. unlabelled: over tokens without gold, which no
+    loss looks at if None. per_doc: a sum over labelled tokens, divided by the docs.
+    annotated: types about which the teacher is not asked on labelled tokens, as the
+    corpus annotates them; "auto": those that seem so (see `regimes`); None: none.
+    pseudo_labels: whether what the teacher is sure of becomes gold (see `lessons`).
+    """
+
+    labelled: Term
     needs_teacher: bool
+    unlabelled: Term | None = None
+    per_doc: Term | None = None
+    annotated: Literal["auto"] | Sequence[str] | None = None
+    pseudo_labels: bool = False
 
 
-def count_labelled(gold: Sequence[Ints1d]) -> int:
-    """Over how many tokens a batch's mean goes; 1 rather than none."""
-    return max(sum(int((ids != NO_GOLD).sum()) for ids in gold), 1)
+@dataclass(frozen=True)
+class Sizes:
+    """What the means of a whole batch go over; 1 rather than none."""
+
+    labelled: int
+    unlabelled: int
+    docs: int
+
+    @classmethod
+    def of(cls, gold: Sequence[Ints1d]) -> "Sizes":
+        return cls(
+            max(sum(int((ids >= 0).sum()) for ids in gold), 1),
+            max(sum(int((ids == NO_GOLD).sum()) for ids in gold), 1),
+            max(sum(bool((ids >= 0).any()) for ids in gold), 1),
+        )
 
 
 def loss_of_docs(
@@ -95,31 +139,39 @@ def loss_of_docs(
     rows: Sequence[Floats2d],
     gold: Sequence[Ints1d],
     teacher: Sequence[Floats2d] | None,
-    columns: Ints1d | None,
-    n_labelled: int,
+    tag_map: TagMap | None,
+    sizes: Sizes,
 ) -> tuple[float, list[Floats2d]]:
-    """The share of some docs in the mean over all n_labelled tokens of a batch.
+    """The share of some docs in the means of a batch.
 
-    rows: (T, L) per doc. gold: (T,) per doc, NO_GOLD where a token has no label.
-    teacher: (T, K) per doc.
-    RETURNS: nats, and the gradient by the rows, per doc; 0 for unlabelled tokens.
+    rows: (T, L) per doc. gold: (T,) per doc, NO_GOLD where a token has no label and
+    NO_PIECES where it has no row. teacher: (T, K) per doc. sizes: of the whole batch.
+    RETURNS: nats, and the gradient by the rows, per doc; 0 where no term looks.
     """
     if not rows:
         return 0.0, []
     ids = np.concatenate(gold)
-    labelled = ids != NO_GOLD
     all_rows = np.concatenate(rows)
-    value, d_labelled = loss.compute(
-        all_rows[labelled],
-        ids[labelled],
-        None if teacher is None else np.concatenate(teacher)[labelled],
-        columns,
-    )
-    share = labelled.sum() / n_labelled
-    d_all = np.zeros_like(all_rows)
-    d_all[labelled] = d_labelled * share
+    said = None if teacher is None else np.concatenate(teacher)
+    value, d_all = 0.0, np.zeros_like(all_rows)
+    for term, tokens, size in (
+        (loss.labelled, ids >= 0, sizes.labelled),
+        (loss.unlabelled, ids == NO_GOLD, sizes.unlabelled),
+        (loss.per_doc, ids >= 0, sizes.docs),
+    ):
+        n_tokens = tokens.sum()
+        if term is None or not n_tokens:
+            continue
+        mean, d_tokens = term(
+            all_rows[tokens],
+            ids[tokens],
+            None if said is None else said[tokens],
+            tag_map,
+        )
+        value += mean * n_tokens / size
+        d_all[tokens] += d_tokens * (n_tokens / size)
     ends = np.cumsum([len(doc_rows) for doc_rows in rows])
-    return float(value * share), np.split(d_all, ends[:-1])
+    return float(value), np.split(d_all, ends[:-1])
 
 
 def configure_cross_entropy() -> Loss:
@@ -127,20 +179,50 @@ def configure_cross_entropy() -> Loss:
     return Loss(lambda logits, gold, *_: cross_entropy(logits, gold), False)
 
 
-def configure_interpolated_distillation(alpha: float, temperature: float) -> Loss:
-    """`retainer.InterpolatedDistillation.v1`: alpha 1 is plain fine-tuning."""
+def configure_interpolated_distillation(
+    alpha: float, temperature: float, reduction: Literal["tokens", "batchmean"]
+) -> Loss:
+    """`retainer.InterpolatedDistillation.v1`: alpha 1 is plain fine-tuning.
+
+    reduction: what the teacher's term is a mean over. `tokens`: labelled tokens.
+        `batchmean`: docs, as `torch.nn.KLDivLoss` has it and many recipes copy: the
+        longer the docs, the less of the cross-entropy is left.
+    """
     if not (0 <= alpha <= 1 and temperature > 0):
         raise UserError(
             "InterpolatedDistillation expects alpha from 0 to 1 and a temperature "
             f"above 0, but has alpha = {alpha} and temperature = {temperature}. "
             "Usual are 0.5 and 2.0."
         )
+    if reduction not in ("tokens", "batchmean"):
+        raise UserError(
+            "InterpolatedDistillation expects `reduction` to be tokens or batchmean, "
+            f"but it is '{reduction}'. Take tokens, unless you compare the two."
+        )
     if alpha == 1:
         return configure_cross_entropy()
 
-    def compute(logits, gold, teacher, columns):
+    def both(logits, gold, teacher, tag_map) -> Valued:
         return interpolate(
-            logits, gold, teacher, columns, alpha=alpha, temperature=temperature
+            logits,
+            gold,
+            teacher,
+            tag_map.columns,
+            alpha=alpha,
+            temperature=temperature,
         )
 
-    return Loss(compute, True)
+    def ce_only(logits, gold, teacher, tag_map) -> Valued:
+        loss, d_logits = cross_entropy(logits, gold)
+        return alpha * loss, alpha * d_logits
+
+    def kl_only(logits, gold, teacher, tag_map) -> Valued:
+        kl, d_old = distil(logits[:, tag_map.columns], teacher, temperature=temperature)
+        weight = (1 - alpha) * temperature**2
+        d_logits = np.zeros_like(logits)
+        d_logits[:, tag_map.columns] = weight * d_old
+        return weight * kl, d_logits
+
+    if reduction == "batchmean":
+        return Loss(ce_only, True, per_doc=kl_only)
+    return Loss(both, True)

@@ -25,13 +25,13 @@ from .labels import (
     legal_transitions,
     spans_from_tags,
 )
-from .losses import NO_GOLD, Loss, count_labelled, loss_of_docs
+from .lessons import Lessons, ScoredSpan
+from .losses import NO_GOLD, NO_PIECES, Loss, Sizes, TagMap, loss_of_docs
 from .network import Network
+from .replay import Replay
 from .scoring import Scorer
 from .teacher import Teacher, check_teacher
 
-# first token, token behind the last, type, confidence
-ScoredSpan = tuple[int, int, str, float]
 NO_TEACHER = (
     "A teacher was expected, because the loss distils from one, but there is none. Add "
     "[initialize.components.transformer_ner.teacher], or set the loss to "
@@ -60,8 +60,10 @@ class TransformerNER(TrainablePipe):
         self.vocab, self.model, self.name = vocab, model, name
         self.loss, self.decoder, self.scorer = loss, decoder, scorer
         self.spans_key = spans_key
-        self.teacher: Teacher | None = None
-        self._lessons: Callable[[], Iterable[Example]] | None = None
+        self.lessons: Lessons | None = None
+        # what `initialize` was given, until the first update looks at it
+        self._get_examples: Callable[[], Iterable[Example]] | None = None
+        self._n_old = 0  # tags before `initialize`
         # old_types: the checkpoint's; added: by add_label before there is a model
         self.cfg: dict[str, Any] = {"old_types": [], "added": []}
 
@@ -105,16 +107,19 @@ class TransformerNER(TrainablePipe):
         nlp: Language | None = None,
         labels: list[str] | None = None,
         teacher: Teacher | None = None,
+        replay: Replay | None = None,
     ) -> None:
         """Load the checkpoint unless there is one, and give it the types it lacks.
 
         labels: all entity types; read from the checkpoint and the examples if None.
-        teacher: asked about the examples at the first update.
+        teacher: asked about the examples, and replay, at the first update.
+        replay: further texts, which need `nlp` to be read.
         """
         validate_get_examples(get_examples, "TransformerNER.initialize")
         check_unique(labels or [], "the labels")
         self.model.initialize()
         self.cfg["old_types"] = entity_types(self.tags)
+        self._n_old, self._get_examples = len(self.tags), get_examples
         seen = check_examples(
             get_examples(), None if labels is None else {*labels, *self.labels}
         )
@@ -126,7 +131,9 @@ class TransformerNER(TrainablePipe):
             return
         if teacher is not None:
             check_teacher(teacher.tags, self.tags)
-            self.teacher, self._lessons = teacher, get_examples
+            if replay is not None:
+                replay.read(nlp)
+            self.lessons = Lessons(teacher, replay, self.decoder, self.loss)
         elif seen:
             raise UserError(NO_TEACHER)
 
@@ -184,18 +191,15 @@ class TransformerNER(TrainablePipe):
         examples = list(examples)
         validate_examples(examples, "TransformerNER.update")
         docs = [eg.predicted for eg in examples]
-        gold, groups = self._read_gold(examples)
-        teacher, columns = self._ask_teacher(docs)
-        n_labelled = count_labelled(gold)
+        self._begin()
+        docs += [] if self.lessons is None else self.lessons.draw(docs)
+        gold, groups = self._read_gold(examples, docs)
+        sizes = Sizes.of(gold)
         for group in groups:
             rows, backprop = self.model.begin_update([docs[i] for i in group])
+            ids = [gold[i] for i in group]
             loss, d_rows = loss_of_docs(
-                self.loss,
-                rows,
-                [gold[i] for i in group],
-                teacher and [teacher[i] for i in group],
-                columns,
-                n_labelled,
+                self.loss, rows, ids, *self._ask([docs[i] for i in group], ids), sizes
             )
             backprop(d_rows)
             losses[self.name] += loss
@@ -212,43 +216,64 @@ class TransformerNER(TrainablePipe):
         """
         examples = list(examples)
         validate_examples(examples, "TransformerNER.get_loss")
-        gold, _ = self._read_gold(examples)
-        teacher, columns = self._ask_teacher([eg.predicted for eg in examples])
+        docs = [eg.predicted for eg in examples]
+        self._begin()
+        gold, _ = self._read_gold(examples, docs)
         return loss_of_docs(
-            self.loss, scores, gold, teacher, columns, count_labelled(gold)
+            self.loss, scores, gold, *self._ask(docs, gold), Sizes.of(gold)
         )
 
     def _read_gold(
-        self, examples: Sequence[Example]
+        self, examples: Sequence[Example], docs: Sequence[Doc]
     ) -> tuple[list[Ints1d], list[Ints1d]]:
-        """Tag ids per doc, NO_GOLD where a token has no label or no pieces; groups."""
-        docs = [eg.predicted for eg in examples]
+        """Tag ids per doc, and the groups of docs that are to be trained at once.
+
+        docs: those of the examples, then others, of which no label is known.
+        """
         groups, has_pieces = self.model.attrs["plan_batch"](self.model, docs)
         columns = {tag: i for i, tag in enumerate(self.tags)}
-        gold = [
-            np.where(has, gold_ids(eg, columns), NO_GOLD)
-            for eg, has in zip(examples, has_pieces, strict=True)
-        ]
-        return gold, groups
+        gold = [gold_ids(eg, columns) for eg in examples]
+        if self.lessons is not None:
+            pairs = zip(docs, gold, strict=False)
+            gold = [self.lessons.relabel(*pair, self.tags) for pair in pairs]
+        gold += [np.full(len(doc), NO_GOLD) for doc in docs[len(examples) :]]
+        pairs = zip(gold, has_pieces, strict=True)
+        return [np.where(has, ids, NO_PIECES) for ids, has in pairs], groups
 
-    def _ask_teacher(
-        self, docs: Sequence[Doc]
-    ) -> tuple[list[Floats2d] | None, Ints1d | None]:
-        """The teacher's rows per doc, and the student's column of each of its tags."""
-        if not self.loss.needs_teacher:
-            return None, None
-        if self.teacher is None:
+    def _begin(self) -> None:
+        """Before the first update: ask the teacher, and fit the rows of new tags."""
+        if self.loss.needs_teacher and self.lessons is None:
             raise UserError(NO_TEACHER)
-        if self._lessons is not None:
-            self.teacher.remember(eg.predicted for eg in self._lessons())
-            self._lessons = None
-        columns = np.array([self.tags.index(tag) for tag in self.teacher.tags])
-        return self.teacher.logits(docs), columns
+        if self._get_examples is None:
+            return
+        columns = {tag: i for i, tag in enumerate(self.tags)}
+        examples = list(self._get_examples())
+        self._get_examples = None
+        docs = [eg.predicted for eg in examples]
+        gold = [gold_ids(eg, columns) for eg in examples]
+        if self.lessons is not None:
+            self.lessons.begin(docs, gold, self.tags)
+        fit_rows = self.model.attrs["fit_rows"]
+        if fit_rows is not None and self._n_old < len(self.tags):
+            fit_rows(self.model, docs, gold, self._n_old)
+
+    def _ask(
+        self, docs: Sequence[Doc], gold: Sequence[Ints1d]
+    ) -> tuple[list[Floats2d] | None, TagMap | None]:
+        """The teacher's rows per doc, and where its tags are."""
+        if self.lessons is None:
+            return None, None
+        return self.lessons.said(docs, gold), self.lessons.tag_map(self.tags)
 
     def score(self, examples: Iterable[Example], **kwargs) -> dict[str, Any]:
         if self.scorer is None:
             return {}
-        return self.scorer(examples, old_types=self.cfg["old_types"], **kwargs)
+        examples = list(examples)
+        scores = self.scorer(examples, old_types=self.cfg["old_types"], **kwargs)
+        if self.lessons is not None:
+            kept = self.lessons.score_kept(examples, self.predict)
+            scores["ents_kept_f"] = kept
+        return scores
 
     def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
         """Write cfg and `checkpoint`, a folder that HuggingFace opens as it is."""

@@ -1,7 +1,7 @@
 """A token-classification checkpoint as a Thinc model: Docs in, logits per token out."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -9,25 +9,31 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from spacy.tokens import Doc
+from spacy.util import minibatch
 from thinc.api import Model
 from thinc.types import Floats2d, Ints1d
 
 from . import checkpoint
+from .batches import Batch, run_batch
 from .errors import UserError
 from .labels import OUTSIDE
-from .pieces import NO_PIECE, Windows, encode, group_by_length, special_pieces
+from .pieces import NO_PIECE, encode, group_by_length, special_pieces
 from .shim import CheckpointShim
 
 Rows = list[Floats2d]
 Network = Model[list[Doc], Rows]
+
+DOCS_AT_ONCE = 64
+MOST_TOKENS = 50_000  # that rows are fitted to
 
 
 def build_token_classifier(
     name: str,
     revision: str | None,
     head: Literal["extend", "fresh"],
-    new_rows: Literal["mean", "random"],
+    new_rows: Literal["mean", "random", "probe"],
     freeze: list[str],
+    head_rate: float,
     window: int | None,
     overlap: int | None,
     max_batch_pieces: int,
@@ -39,8 +45,10 @@ def build_token_classifier(
     name, revision: a folder, or a hub id and the commit to take of it. Read by
         `initialize`, never when a saved pipeline is loaded.
     head: `extend` keeps the checkpoint's rows, `fresh` throws them away.
-    new_rows: how rows of further tags start (see `checkpoint.extend_head`).
+    new_rows: how rows of further tags start (see `checkpoint.extend_head`); `probe` is
+        as `mean`, until the first update fits them to its corpus (see `probe`).
     freeze: modules of the encoder that are not trained, by exact name.
+    head_rate: the learning rate of the head, over that of the encoder.
     window, overlap: in wordpieces, what is read at once and what neighbours share;
         null is all that the checkpoint can read, and an eighth of the window.
     max_batch_pieces: padded pieces that go through the encoder at once.
@@ -53,7 +61,11 @@ def build_token_classifier(
         "token_classifier",
         forward,
         init=partial(init, name=name, revision=revision, head=head),
-        shims=[CheckpointShim(device=device, precision=precision, freeze=freeze)],
+        shims=[
+            CheckpointShim(
+                device=device, precision=precision, freeze=freeze, head_rate=head_rate
+            )
+        ],
         attrs={
             "window": window,
             "overlap": overlap,
@@ -62,6 +74,7 @@ def build_token_classifier(
             "extend_tags": partial(
                 extend_tags, new_rows="random" if head == "fresh" else new_rows
             ),
+            "fit_rows": fit_rows if new_rows == "probe" else None,
             "plan_batch": plan_batch,
             "save": save,
             "load": load,
@@ -120,6 +133,34 @@ def extend_tags(model: Network, tags: Sequence[str], *, new_rows: str) -> None:
         model.shims[0].forget_optimizer()
 
 
+def fit_rows(
+    model: Network, docs: Sequence[Doc], gold: Sequence[Ints1d], n_old: int
+) -> None:
+    """Fit the head's rows behind the first n_old to gold tags (see `probe`).
+
+    gold: (T,) ids per doc; tokens with ids under 0 are passed by.
+    """
+    step = max(1, math.ceil(sum(map(len, docs)) / MOST_TOKENS))
+    docs, gold = docs[::step], gold[::step]
+    shim = model.shims[0]
+    head, budget = checkpoint.get_head(shim.module), model.attrs["max_batch_pieces"]
+    features, targets = [], []
+    with checkpoint.without_head(shim.module):
+        for group in minibatch(zip(docs, gold, strict=True), DOCS_AT_ONCE):
+            batch = Batch.join(list(_encode(model, [doc for doc, _ in group])))
+            ids = np.concatenate([doc_ids for _, doc_ids in group])
+            for tokens, vectors in run_batch(shim, batch, budget, is_train=False):
+                labelled = ids[tokens] >= 0
+                features.append(vectors[torch.from_numpy(labelled).to(shim.device)])
+                targets.append(ids[tokens[labelled]])
+    if not any(map(len, features)):
+        return
+    wanted = np.maximum(np.concatenate(targets) - n_old + 1, 0)
+    checkpoint.put_rows(
+        head, n_old, torch.cat(features), torch.from_numpy(wanted).to(shim.device)
+    )
+
+
 def plan_batch(
     model: Network, docs: Sequence[Doc]
 ) -> tuple[list[Ints1d], list[np.ndarray]]:
@@ -143,34 +184,6 @@ def _encode(model: Network, docs: Sequence[Doc]):
     )
 
 
-@dataclass
-class Batch:
-    """The windows of many docs, and for every token of them where it is read.
-
-    ids: the piece ids of each window. window, position: (n_tokens,), NO_PIECE where a
-    token has none. ends: (n_docs,) where each doc's tokens end.
-    """
-
-    ids: list[Ints1d]
-    window: Ints1d
-    position: Ints1d
-    ends: Ints1d
-
-    @classmethod
-    def join(cls, docs: Sequence[Windows]) -> "Batch":
-        firsts = np.cumsum([0] + [len(doc.ids) for doc in docs])
-        window = [
-            np.where(doc.token_window == NO_PIECE, NO_PIECE, doc.token_window + first)
-            for doc, first in zip(docs, firsts, strict=False)
-        ]
-        return cls(
-            [ids for doc in docs for ids in doc.ids],
-            np.concatenate(window),
-            np.concatenate([doc.token_position for doc in docs]),
-            np.cumsum([len(doc.token_window) for doc in docs]),
-        )
-
-
 def forward(
     model: Network, docs: list[Doc], is_train: bool
 ) -> tuple[Rows, Callable[[Rows], list]]:
@@ -183,16 +196,13 @@ def forward(
         return [], lambda d_rows: []
     shim, tags = model.shims[0], get_tags(model)
     batch = Batch.join(list(_encode(model, docs)))
-    lengths = np.array([len(ids) for ids in batch.ids])
     rows = np.full((len(batch.window), len(tags)), -np.inf, dtype=np.float32)
     rows[:, tags.index(OUTSIDE)] = 0.0
-    parts = []
-    shim.module.train(is_train)
-    with torch.inference_mode(not is_train):
-        for group in group_by_length(lengths, model.attrs["max_batch_pieces"]):
-            tokens, logits = _run_group(shim, batch, group)
-            rows[tokens] = logits.detach().cpu().numpy()
-            parts.append((tokens, logits))
+    with shim.autocast():
+        budget = model.attrs["max_batch_pieces"]
+        parts = list(run_batch(shim, batch, budget, is_train=is_train))
+    for tokens, logits in parts:
+        rows[tokens] = logits.detach().cpu().numpy()
 
     def backprop(d_rows: Rows) -> list:
         if sum(map(len, d_rows)) != len(rows):
@@ -208,31 +218,3 @@ def forward(
         return []
 
     return np.split(rows, batch.ends[:-1]), backprop
-
-
-def _run_group(
-    shim: CheckpointShim, batch: Batch, group: Ints1d
-) -> tuple[Ints1d, torch.Tensor]:
-    """The tokens that are read in a group of windows, and their logits in float32.
-
-    RETURNS: (n,) places among all tokens of the batch, and (n, n_tags).
-    """
-    longest = max(len(batch.ids[i]) for i in group)
-    padded = np.full((len(group), longest), shim.tokenizer.pad_token_id, dtype=np.int64)
-    mask = np.zeros((len(group), longest), dtype=np.int64)
-    for row, window_i in enumerate(group):
-        ids = batch.ids[window_i]
-        padded[row, : len(ids)] = ids
-        mask[row, : len(ids)] = 1
-    row_of_window = np.full(len(batch.ids) + 1, NO_PIECE)  # the last: of no window
-    row_of_window[group] = np.arange(len(group))
-    token_row = row_of_window[batch.window]
-    tokens = np.flatnonzero(token_row != NO_PIECE)
-    logits = shim.run(
-        torch.from_numpy(padded).to(shim.device), torch.from_numpy(mask).to(shim.device)
-    )
-    picked = logits[
-        torch.from_numpy(token_row[tokens]).to(shim.device),
-        torch.from_numpy(batch.position[tokens]).to(shim.device),
-    ]
-    return tokens, picked.float()

@@ -116,17 +116,24 @@ def encode(
         yield Windows(ids, token_window, position)
 
 
-def group_by_length(lengths: Ints1d, max_pieces: int) -> list[Ints1d]:
+def group_by_length(
+    lengths: Ints1d, max_pieces: int, max_padding: int | None = None
+) -> list[Ints1d]:
     """Groups of windows, longest first, each within a budget of padded pieces.
 
     lengths: (n_windows,). A window longer than the budget is a group by itself.
+    max_padding: the pieces of padding that a group may have; None: any number.
     Example: lengths=[2, 9, 3], max_pieces=6 -> [[1], [2, 0]]
     """
     groups: list[list[int]] = []
-    longest = 0
+    longest = padding = 0
     for window_i in np.argsort(-lengths, kind="stable"):
-        if not groups or (len(groups[-1]) + 1) * longest > max_pieces:
+        length = max(int(lengths[window_i]), 1)
+        padding += longest - length
+        is_full = groups and (len(groups[-1]) + 1) * longest > max_pieces
+        is_padded = max_padding is not None and padding > max_padding
+        if not groups or is_full or is_padded:
             groups.append([])
-            longest = max(int(lengths[window_i]), 1)
+            longest, padding = length, 0
         groups[-1].append(int(window_i))
     return [np.asarray(group) for group in groups]

@@ -45,10 +45,12 @@ class CheckpointShim(PyTorchShim):
     Thinc optimizer but stepped by torch's fused AdamW, and safetensors, no pickle.
     """
 
-    def __init__(self, *, device: str, precision: str, freeze: list[str]):
+    def __init__(
+        self, *, device: str, precision: str, freeze: list[str], head_rate: float
+    ):
         super().__init__(None, device=pick_device(device))
         self._tokenizer: Any = None
-        self._freeze = freeze
+        self._freeze, self._head_rate = freeze, head_rate
         self._place = pick_device(device)
         is_half = precision == "auto" and has_bfloat16(self._place)
         self._autocast = {
@@ -95,14 +97,19 @@ class CheckpointShim(PyTorchShim):
 
     def run(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(windows, pieces) -> (windows, pieces, tags), in the compute precision."""
-        with torch.autocast(**self._autocast):
+        with self.autocast():
             return self.module(input_ids=input_ids, attention_mask=mask).logits
+
+    def autocast(self) -> torch.autocast:
+        """Around several runs that are trained together: weights are cast once."""
+        return torch.autocast(**self._autocast)
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """One AdamW step (Loshchilov and Hutter 2019) with the optimizer's settings:
         learn_rate, b1, b2, eps, L2 as weight decay, grad_clip of the global norm.
 
-        Biases and normalisation, all one-dimensional, do not decay.
+        Biases and normalisation, all one-dimensional, do not decay. The head learns at
+        learn_rate times head_rate.
         """
         trained = [p for p in self.module.parameters() if p.requires_grad]
         if self._steered_by is not optimizer:
@@ -111,16 +118,26 @@ class CheckpointShim(PyTorchShim):
                     "Plain Adam was expected in [training.optimizer], but use_radam or "
                     "use_averages is on. Set both to false."
                 )
+            head = {id(p) for p in checkpoint.get_head(self.module).parameters()}
             groups = [
-                {"params": [p for p in trained if p.dim() > 1], "decays": True},
-                {"params": [p for p in trained if p.dim() <= 1], "decays": False},
+                {
+                    "params": [
+                        p
+                        for p in trained
+                        if (id(p) in head, p.dim() > 1) == (is_head, decays)
+                    ],
+                    "decays": decays,
+                    "rate": self._head_rate if is_head else 1.0,
+                }
+                for is_head in (False, True)
+                for decays in (True, False)
             ]
             self._optimizer = torch.optim.AdamW(groups, fused=True)
             self._steered_by = optimizer
         if optimizer.grad_clip:
             torch.nn.utils.clip_grad_norm_(trained, optimizer.grad_clip)
         for group in self._optimizer.param_groups:
-            group["lr"] = float(optimizer.learn_rate)
+            group["lr"] = float(optimizer.learn_rate) * group["rate"]
             group["betas"] = (optimizer.b1, optimizer.b2)
             group["eps"] = optimizer.eps
             group["weight_decay"] = optimizer.L2 if group["decays"] else 0.0

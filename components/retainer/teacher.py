@@ -31,7 +31,7 @@ class Teacher:
 
     def logits(self, docs: Sequence[Doc]) -> list[Floats2d]:
         """One row of logits over `tags` for each token of each doc, float32."""
-        words = [tuple(token.text for token in doc) for doc in docs]
+        words = [_words(doc) for doc in docs]
         pairs = zip(words, docs, strict=True)
         new = {key: doc for key, doc in pairs if key not in self._rows}
         if new:
@@ -43,13 +43,19 @@ class Teacher:
         return [self._rows[key].astype(np.float32) for key in words]
 
     def remember(self, docs: Iterable[Doc]) -> None:
-        """Ask for all of them at once, with a progress bar, and drop the network."""
-        docs = list(docs)
+        """Ask for all that are new, with a progress bar, and drop the network."""
+        docs = [doc for doc in docs if _words(doc) not in self._rows]
+        if not docs:
+            return
         with tqdm(total=len(docs), desc="Teacher", unit="doc", disable=None) as bar:
             for batch in minibatch(docs, DOCS_AT_ONCE):
                 self.logits(batch)
                 bar.update(len(batch))
         self._network = None
+
+
+def _words(doc: Doc) -> Words:
+    return tuple(token.text for token in doc)
 
 
 def check_teacher(teacher_tags: Sequence[str], student_tags: Sequence[str]) -> None:
@@ -79,6 +85,7 @@ def configure_checkpoint_teacher(
             head="extend",
             new_rows="mean",
             freeze=[],
+            head_rate=1.0,
             window=None,
             overlap=None,
             max_batch_pieces=max_batch_pieces,

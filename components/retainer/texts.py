@@ -16,6 +16,7 @@ from .errors import UserError
 from .files import READ_ERRORS, data_suffix, open_binary
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+RAW_SUFFIXES = (".txt", ".jsonl", ".ndjson", *DELIMITERS, ".parquet")
 N_ROWS = 64  # of a Parquet file at once: they may be long
 BUFFER = 1 << 20  # bytes of each column of a Parquet file
 

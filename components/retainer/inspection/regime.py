@@ -1,22 +1,4 @@
-"""Does the corpus annotate the types that the teacher knows? The teacher is asked.
-
-It reads the raw text. Of what it finds with a confidence of SURE and over, some lies
-where the corpus annotates nothing. Were all entities of a type annotated, this would
-be little beside the annotated ones; it is all there is where none are. So
-
-    share annotated = gold / (gold + open)
-
-gold: entities that the corpus annotates with the type. open: sure finds of the type
-that touch no annotated entity, of whatever type. Verdicts, per type:
-
-    absent             gold + open under MIN_ENTITIES, or under MIN_RATE per text asked
-    annotated          share of ANNOTATED and over
-    not annotated      share under NOT_ANNOTATED
-    partly annotated   between these
-
-The overall verdict is that of all types that are not absent, where they agree, else
-"partly annotated".
-"""
+"""Which regime a corpus is in: `regimes`, counted on raw text, with examples."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -27,13 +9,9 @@ from typing import Any
 from spacy.language import Language
 from spacy.util import minibatch
 
+from ..regimes import SURE, overall, verdict_of
 from .entries import Entry, share, snippet, top
 
-SURE = 0.8
-ANNOTATED = 0.8
-NOT_ANNOTATED = 0.2
-MIN_ENTITIES = 5
-MIN_RATE = 0.01
 BATCH = 64  # texts that the teacher is given at once
 N_EXAMPLES = 5
 
@@ -122,22 +100,6 @@ def count_finds(entry: Entry, finds: Iterable[Find], tallies: dict[str, Tally]):
             tally.examples.append(snippet(entry, start, end, entry.place))
     for _, _, label in recalled:
         tallies[label].recalled += 1
-
-
-def verdict_of(gold: int, n_open: int, n_texts: int) -> str:
-    if gold + n_open < max(MIN_ENTITIES, MIN_RATE * n_texts):
-        return "absent"
-    annotated = gold / (gold + n_open)
-    if annotated >= ANNOTATED:
-        return "annotated"
-    return "not annotated" if annotated < NOT_ANNOTATED else "partly annotated"
-
-
-def overall(verdicts: Iterable[str]) -> str:
-    known = set(verdicts) - {"absent"}
-    if not known:
-        return "absent"
-    return known.pop() if len(known) == 1 else "partly annotated"
 
 
 def describe(tally: Tally, n_texts: int) -> dict[str, Any]:
