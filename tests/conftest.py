@@ -32,6 +32,7 @@ from transformers import (
     XLMRobertaTokenizerFast,
 )
 
+from retainer import network
 from retainer.conll import Sentence
 from retainer.corpus import blank_pipeline
 
@@ -169,6 +170,19 @@ def checkpoint(tmp_path_factory) -> Path:
 @pytest.fixture
 def nlp_blank() -> Language:
     return blank_pipeline("xx")
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[str]:
+    """The texts that a network was given, with features or without."""
+    texts, run = [], network._forward
+
+    def count(model, docs, **how):
+        texts.extend(doc.text for doc in docs)
+        return run(model, docs, **how)
+
+    monkeypatch.setattr(network, "_forward", count)
+    return texts
 
 
 def add_ner(nlp: Language, checkpoint: Path, **settings):

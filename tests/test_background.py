@@ -15,6 +15,7 @@ from retainer.background import (
     background_of,
     configure_background_distillation,
     distil_background,
+    match_features,
     silence,
     teach_outside,
     unite_outside,
@@ -36,7 +37,7 @@ SHAPES = [
 TEMPERATURES = [0.5, 1.0, 2.0, 5.0]
 # in the tests of properties: O and PER are old, the others new
 TAGS = ["B-CAR", "O", "B-PER", "I-PER", "I-CAR"]
-OLD = TagMap(np.array([2, 3, 1]), outside=1)
+OLD = TagMap(np.array([2, 3, 1]), outside=1, n_tags=5)
 
 
 def torch_background(
@@ -91,7 +92,7 @@ def test_distil_background_equals_autograd(
     n_tokens: int, n_tags: int, columns: list, outside: int, temperature: float
 ) -> None:
     logits, _, teacher = draw(n_tokens, n_tags, len(columns))
-    tag_map = TagMap(np.array(columns), columns[outside])
+    tag_map = TagMap(np.array(columns), columns[outside], n_tags)
     expected = by_autograd(
         lambda X: torch_background(X, teacher, tag_map, temperature), logits
     )
@@ -105,7 +106,7 @@ def test_teach_outside_equals_autograd(
     n_tokens: int, n_tags: int, columns: list, outside: int, temperature: float
 ) -> None:
     logits, gold, teacher = draw(n_tokens, n_tags, len(columns))
-    tag_map = TagMap(np.array(columns), columns[outside])
+    tag_map = TagMap(np.array(columns), columns[outside], n_tags)
     gold[::2] = tag_map.outside
     expected = by_autograd(
         lambda X: torch_teach(X, gold, teacher, tag_map, temperature), logits
@@ -119,7 +120,7 @@ def test_unite_outside_equals_autograd(
     n_tokens: int, n_tags: int, columns: list, outside: int
 ) -> None:
     logits, gold, teacher = draw(n_tokens, n_tags, len(columns))
-    tag_map = TagMap(np.array(columns), columns[outside])
+    tag_map = TagMap(np.array(columns), columns[outside], n_tags)
     gold[::2] = tag_map.outside
     expected = by_autograd(lambda X: torch_unite(X, gold, teacher, tag_map), logits)
     assert_same(unite_outside(logits, gold, teacher, tag_map), expected)
@@ -128,7 +129,7 @@ def test_unite_outside_equals_autograd(
 def test_unite_outside_leaves_out_what_the_teacher_never_says() -> None:
     """Tokens that the corpus calls O are no PER if PER is annotated."""
     logits, gold, teacher = draw(9, 6, 4)
-    tag_map = TagMap(np.array([4, 0, 2, 5]), outside=0)
+    tag_map = TagMap(np.array([4, 0, 2, 5]), outside=0, n_tags=6)
     gold[::2] = 0
     said = silence(teacher, np.array([False, False, True, True]), 1)
     expected = by_autograd(
@@ -258,7 +259,7 @@ def test_a_new_tag_in_place_of_an_old_entity_costs() -> None:
 
 def test_with_nothing_new_it_is_plain_distillation() -> None:
     """By hand: p = (1/2, 1/4, 1/4), q = (1/4, 1/2, 1/4)."""
-    tag_map = TagMap(np.array([0, 1, 2]), outside=0)
+    tag_map = TagMap(np.array([0, 1, 2]), outside=0, n_tags=3)
     loss, d_logits = distil_background(
         np.log([[0.5, 0.25, 0.25]]), np.log([[0.25, 0.5, 0.25]]), tag_map, temperature=1
     )
@@ -366,10 +367,90 @@ def test_silence_of_nothing() -> None:
     assert empty.shape == (0, 5)
 
 
+def draw_features(n_tokens: int, n_features: int) -> tuple[np.ndarray, np.ndarray]:
+    """The student's and the teacher's, in float64."""
+    rng = np.random.default_rng(n_tokens + 10 * n_features)
+    ours, theirs = rng.normal(size=(2, n_tokens, n_features)) * 3
+    return ours, theirs
+
+
+@pytest.mark.parametrize(("n_tokens", "n_features"), [(0, 4), (1, 4), (9, 4), (9, 1)])
+def test_match_features_equals_autograd(n_tokens: int, n_features: int) -> None:
+    ours, theirs = draw_features(n_tokens, n_features)
+    t = torch.tensor(theirs)
+    expected = by_autograd(
+        lambda X: ((X - t).norm(dim=1) / t.norm(dim=1)).square().sum(), ours
+    )
+    assert_same(match_features(ours, theirs), expected)
+
+
+def test_match_features_by_hand() -> None:
+    """|(1, 2) - (3, 4)|^2 = 8, of |(3, 4)|^2 = 25."""
+    value, gradient = match_features(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]))
+    assert_allclose(value, 8 / 25)
+    assert_allclose(gradient, [[-4 / 25, -4 / 25]])
+
+
+def test_features_that_the_teacher_did_not_give_add_nothing() -> None:
+    ours, theirs = draw_features(8, 4)
+    theirs[[0, 5]] = -np.inf
+    known = np.isfinite(theirs).all(axis=1)
+    value, gradient = match_features(ours, theirs)
+    alone, gradient_alone = match_features(ours[known], theirs[known])
+    assert_array_equal(gradient[~known], 0)
+    assert_allclose(value, alone * 6 / 8, **TOLERANCE)
+    assert_allclose(gradient[known], gradient_alone * 6 / 8, **TOLERANCE)
+    value, gradient = match_features(ours, np.full_like(ours, -np.inf))
+    assert value == 0.0
+    assert_array_equal(gradient, 0)
+
+
+@pytest.mark.parametrize("scale", [0.01, 7.0, 1e4])
+def test_the_size_of_features_is_of_no_meaning(scale: float) -> None:
+    ours, theirs = draw_features(8, 4)
+    value, gradient = match_features(ours, theirs)
+    scaled = match_features(scale * ours, scale * theirs)
+    assert_same(scaled, (value, gradient / scale))
+
+
+def test_features_that_are_the_teachers_cost_nothing() -> None:
+    _, theirs = draw_features(8, 4)
+    value, gradient = match_features(theirs, theirs)
+    assert value == 0.0
+    assert_array_equal(gradient, 0)
+    assert match_features(np.zeros_like(theirs), theirs)[0] == pytest.approx(1.0)
+
+
+def test_a_teacher_without_a_word_is_no_division_by_zero() -> None:
+    value, gradient = match_features(np.ones((1, 4)), np.zeros((1, 4)))
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
+def test_precision_is_that_of_the_features() -> None:
+    ours, theirs = draw_features(8, 4)
+    theirs[2] = -np.inf
+    before = ours.copy(), theirs.copy()
+    exact, d_exact = match_features(ours, theirs)
+    value, gradient = match_features(ours.astype("f"), theirs.astype("f"))
+    assert isinstance(value, float)
+    assert gradient.dtype == np.float32
+    assert_allclose(value, exact, rtol=1e-5)
+    assert_allclose(gradient, d_exact, atol=1e-5)
+    assert_array_equal((ours, theirs), before)
+
+
+@pytest.mark.parametrize("n_features", [0, 3, 5])
+def test_teacher_of_another_width(n_features: int) -> None:
+    message = rf"encoder has 4 features.*but it has {n_features}\. Set `feature_weight`"
+    with pytest.raises(UserError, match=message):
+        match_features(np.zeros((2, 4)), np.zeros((2, n_features)))
+
+
 @pytest.mark.parametrize("outside", ["teacher", "union"])
 def test_settings_reach_the_terms(outside: str) -> None:
     logits, gold, teacher = make()
-    loss = configure_background_distillation(outside, ["PER"], True, 3.0, 0.7, 2.0)
+    loss = configure_background_distillation(outside, ["PER"], True, 3.0, 0.7, 2.0, 0.4)
     assert loss.needs_teacher
     assert (loss.annotated, loss.pseudo_labels) == (["PER"], True)
     assert loss.per_doc is None
@@ -382,12 +463,16 @@ def test_settings_reach_the_terms(outside: str) -> None:
     kl, d_logits = distil_background(logits, teacher, OLD, temperature=2.0)
     expected = 0.7 * 4 * kl, 0.7 * 4 * d_logits
     assert_same(loss.unlabelled(logits, gold, teacher, OLD), expected)
+    matched, d_features = match_features(logits, 2 * logits + 1)
+    ours = loss.features(logits, 2 * logits + 1)
+    assert_same(ours, (0.4 * matched, 0.4 * d_features))
 
 
 @pytest.mark.parametrize("outside", ["teacher", "union"])
 def test_without_weight_unlabelled_tokens_are_not_looked_at(outside: str) -> None:
-    loss = configure_background_distillation(outside, "auto", False, 1.0, 0.0, 1.0)
+    loss = configure_background_distillation(outside, "auto", False, 1.0, 0.0, 1.0, 0.0)
     assert loss.unlabelled is None
+    assert loss.features is None
     assert (loss.annotated, loss.pseudo_labels) == ("auto", False)
 
 
@@ -402,6 +487,8 @@ def test_without_weight_unlabelled_tokens_are_not_looked_at(outside: str) -> Non
         ("unlabelled_temperature", float("nan")),
         ("unlabelled_weight", -0.1),
         ("unlabelled_weight", float("nan")),
+        ("feature_weight", -0.1),
+        ("feature_weight", float("nan")),
     ],
 )
 def test_settings_out_of_range(setting: str, value: str | float) -> None:
@@ -412,6 +499,7 @@ def test_settings_out_of_range(setting: str, value: str | float) -> None:
         "temperature": 1.0,
         "unlabelled_weight": 1.0,
         "unlabelled_temperature": 1.0,
+        "feature_weight": 1.0,
         setting: value,
     }
     with pytest.raises(UserError, match=rf"has .*\b{setting} = {value}[,.]"):

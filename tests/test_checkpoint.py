@@ -152,34 +152,6 @@ def test_fresh_head_is_another(checkpoint):
     assert not module.classifier.bias.any()
 
 
-def test_freeze_is_exact():
-    """`encoder.layer.1` is layer 1 alone, in a model that has layers 10 and 11 too."""
-    from transformers import BertConfig, BertForTokenClassification
-
-    config = BertConfig(
-        vocab_size=20,
-        hidden_size=8,
-        num_hidden_layers=12,
-        num_attention_heads=1,
-        intermediate_size=8,
-    )
-    module = BertForTokenClassification(config)
-    ck.freeze(module, ["embeddings", "encoder.layer.1"])
-    frozen = {n for n, p in module.named_parameters() if not p.requires_grad}
-    prefixes = ("bert.embeddings.", "bert.encoder.layer.1.")
-    assert frozen == {n for n, _ in module.named_parameters() if n.startswith(prefixes)}
-    assert frozen
-
-
-@pytest.mark.parametrize(
-    "name", ["encoder.layer.99", "roberta.embeddings", "layer", ""]
-)
-def test_freeze_of_nothing_lists_what_there_is(checkpoint, name):
-    module, _ = ck.load_checkpoint(str(checkpoint))
-    with pytest.raises(UserError, match=r"embeddings.*encoder\.layer\.0.*layer\.2"):
-        ck.freeze(module, [name])
-
-
 def test_longest_window_leaves_out_padding_positions(any_checkpoint):
     module, tokenizer = ck.load_checkpoint(str(any_checkpoint))
     longest = ck.longest_window(module.config, tokenizer)

@@ -49,49 +49,41 @@ def make_corpus(lessons: Lessons, nlp, *, annotated: bool) -> tuple[list, list]:
     return docs, gold
 
 
-def make_loss(annotated="auto", *, pseudo_labels: bool = False) -> Loss:
+def make_loss(
+    annotated="auto", *, pseudo_labels: bool = False, feature_weight: float = 1.0
+) -> Loss:
     """annotated: None for the classic recipe, which asks the teacher about all."""
     if annotated is None:
         return configure_interpolated_distillation(0.5, 2.0, "tokens")
     return configure_background_distillation(
-        "teacher", annotated, pseudo_labels, 1.0, 1.0, 1.0
+        "teacher", annotated, pseudo_labels, 1.0, 1.0, 1.0, feature_weight
     )
 
 
-def make_lessons(checkpoint, replay=None, *, annotated="auto") -> Lessons:
-    return Lessons(
-        make_teacher(checkpoint), replay, decode_greedy, make_loss(annotated)
-    )
+def make_lessons(
+    checkpoint, replay=None, *, annotated="auto", feature_weight: float = 1.0
+) -> Lessons:
+    loss = make_loss(annotated, feature_weight=feature_weight)
+    return Lessons(make_teacher(checkpoint), replay, decode_greedy, loss)
 
 
-@pytest.fixture
-def asked(monkeypatch) -> list[str]:
-    """The texts that a network was given."""
-    texts = []
-    predict = Model.predict
-
-    def count(model, docs):
-        texts.extend(doc.text for doc in docs)
-        return predict(model, docs)
-
-    monkeypatch.setattr(Model, "predict", count)
-    return texts
-
-
-def test_each_text_is_asked_about_once(nlp_blank, checkpoint, tmp_path, asked):
+@pytest.mark.parametrize("feature_weight", [0.0, 1.0])
+def test_each_text_is_asked_about_once(
+    nlp_blank, checkpoint, tmp_path, asked, feature_weight
+):
     replay = make_replay(nlp_blank, tmp_path)
-    lessons = make_lessons(checkpoint, replay)
+    lessons = make_lessons(checkpoint, replay, feature_weight=feature_weight)
     docs = make_docs(nlp_blank, [*SENTENCES, SENTENCES[0]])
     gold = [np.zeros(len(doc), dtype=int) for doc in docs]
     assert asked == []
     lessons.begin(docs, gold, STUDENT_TAGS)
-    texts = [doc.text for doc in [*docs[:-1], *replay.all_docs]]
+    texts = [doc.text for doc in [*docs[:-1], *replay.docs, *replay.held_out_docs]]
     assert sorted(asked) == sorted(texts)
     lessons.said(
         [*docs, *replay.docs],
         [*gold, *(np.full(len(doc), NO_GOLD) for doc in replay.docs)],
     )
-    for doc in replay.all_docs:
+    for doc in [*replay.docs, *replay.held_out_docs]:
         lessons.expected(doc)
     assert len(asked) == len(texts)
 
@@ -168,6 +160,44 @@ def test_annotated_types_are_silenced_on_labelled_tokens(
             np.testing.assert_array_equal(rows, expected)
     for rows, doc_before in zip(lessons.teacher.logits(docs), before, strict=True):
         np.testing.assert_array_equal(rows, doc_before)
+
+
+@pytest.mark.parametrize(
+    ("has_replay", "annotated", "feature_weight", "expected"),
+    [
+        (True, "auto", 1.0, True),
+        (True, "auto", 0.0, False),
+        (False, "auto", 1.0, False),  # of the corpus, features are to change
+        (True, None, 1.0, False),
+    ],
+)
+def test_features_of_replayed_texts_are_taught(
+    nlp_blank, checkpoint, tmp_path, has_replay, annotated, feature_weight, expected
+):
+    """If they have a weight: behind the logits, which stay as they are."""
+    replay = make_replay(nlp_blank, tmp_path) if has_replay else None
+    lessons = make_lessons(
+        checkpoint, replay, annotated=annotated, feature_weight=feature_weight
+    )
+    assert lessons.has_features is expected
+    docs, gold = make_corpus(lessons, nlp_blank, annotated=False)
+    lessons.begin(docs, gold, STUDENT_TAGS)
+    replayed, held_out = (replay.docs, replay.held_out_docs) if has_replay else ([], [])
+    texts = [*docs, *replayed, *held_out]
+    gold = [*gold, *(np.full(len(doc), NO_GOLD) for doc in texts[len(docs) :])]
+    said, logits = lessons.said(texts, gold), lessons.teacher.logits(texts)
+    for doc, rows, doc_logits in zip(texts, said, logits, strict=True):
+        assert rows.shape == (len(doc), len(TAGS) + 32 * expected)
+        np.testing.assert_array_equal(rows[:, : len(TAGS)], doc_logits)
+        features = rows[:, len(TAGS) :]
+        if doc in replayed:
+            np.testing.assert_array_equal(
+                features, lessons.teacher.features(doc)[:, : features.shape[1]]
+            )
+            assert np.isfinite(features).all()
+        else:
+            assert np.isneginf(features).all()
+    assert lessons.said([], []) == []
 
 
 @pytest.mark.parametrize("annotated", [["PER", "CAR"], ["CAR"], "PER", ["per"]])
@@ -271,6 +301,7 @@ def test_tags_are_mapped_by_name(checkpoint):
     tag_map = make_lessons(checkpoint).tag_map(STUDENT_TAGS)
     assert [STUDENT_TAGS[i] for i in tag_map.columns] == TAGS
     assert STUDENT_TAGS[tag_map.outside] == "O"
+    assert tag_map.n_tags == len(STUDENT_TAGS)
 
 
 def test_draw(nlp_blank, checkpoint, tmp_path):

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from spacy import registry
 from torch.nn import functional as F
 
-from retainer.background import configure_background_distillation
+from retainer.background import configure_background_distillation, match_features
 from retainer.errors import UserError
 from retainer.losses import (
     NO_GOLD,
@@ -235,7 +235,7 @@ def test_tokens_and_docs_are_counted(gold: list, sizes: tuple) -> None:
 
 
 COLUMNS = np.array([4, 0, 2])
-TAG_MAP = TagMap(COLUMNS, outside=0)
+TAG_MAP = TagMap(COLUMNS, outside=0, n_tags=5)
 LENGTHS = [3, 0, 5, 1]
 ALL = list(range(sum(LENGTHS)))
 LOSSES = {
@@ -243,9 +243,14 @@ LOSSES = {
     "distillation": configure_interpolated_distillation(0.3, 2.0, "tokens"),
     "batchmean": configure_interpolated_distillation(0.3, 2.0, "batchmean"),
     "teacher_outside": configure_background_distillation(
-        "teacher", "auto", False, 2.0, 0.7, 3.0
+        "teacher", "auto", False, 2.0, 0.7, 3.0, 0.0
     ),
-    "union": configure_background_distillation("union", "auto", False, 1.0, 0.7, 3.0),
+    "union": configure_background_distillation(
+        "union", "auto", False, 1.0, 0.7, 3.0, 0.0
+    ),
+    "features": configure_background_distillation(
+        "teacher", "auto", False, 2.0, 0.7, 3.0, 0.5
+    ),
 }
 # tokens of LENGTHS without pieces, and without a label
 HOLES = [
@@ -503,3 +508,105 @@ def test_what_the_teacher_cannot_see_is_left_out() -> None:
     assert loss == pytest.approx(alone / 2)
     assert not gradient[0].any()
     np.testing.assert_allclose(gradient[1], gradient_alone[0] / 2)
+
+
+FEATURES = LOSSES["features"]
+N_FEATURES = 4
+
+
+def featured(unseen: list[int], unlabelled: list[int]) -> tuple[list, list, list]:
+    """As `batch`, with features behind the logits of student and teacher."""
+    rows, gold, teacher = batch(unseen, unlabelled)
+    rng = np.random.default_rng(7)
+    ours, theirs = rng.normal(size=(2, len(ALL), N_FEATURES))
+    ours[unseen] = theirs[unseen] = -np.inf
+    return (
+        [np.hstack(both) for both in zip(rows, split_by_doc(ours), strict=True)],
+        gold,
+        [np.hstack(both) for both in zip(teacher, split_by_doc(theirs), strict=True)],
+    )
+
+
+def share_of(
+    given: tuple[list, list, list], docs: list[int], loss: Loss = FEATURES
+) -> tuple[float, list]:
+    rows, gold, teacher = ([part[i] for i in docs] for part in given)
+    return loss_of_docs(loss, rows, gold, teacher, TAG_MAP, Sizes.of(given[1]))
+
+
+@pytest.mark.parametrize(("unseen", "unlabelled"), HOLES)
+def test_features_are_matched_on_unlabelled_tokens(
+    unseen: list[int], unlabelled: list[int]
+) -> None:
+    """A mean over these alone; what is said by logits is as without features."""
+    given = featured(unseen, unlabelled)
+    value, d_rows = share_of(given, [0, 1, 2, 3])
+    without, d_without = run(FEATURES, [0, 1, 2, 3], unseen, unlabelled)
+    assert [d.shape for d in d_rows] == [(n, 5 + N_FEATURES) for n in LENGTHS]
+    rows, gold, teacher = map(np.concatenate, given)
+    d_all, is_open = np.concatenate(d_rows), gold == NO_GOLD
+    matched, d_matched = match_features(rows[is_open, 5:], teacher[is_open, 3:])
+    assert_allclose(value - without, 0.5 * matched, rtol=1e-9, atol=1e-12)
+    assert_array_equal(d_all[:, :5], np.concatenate(d_without))
+    assert_allclose(d_all[is_open, 5:], 0.5 * d_matched, **TOLERANCE)
+    assert_array_equal(d_all[~is_open, 5:], 0)
+    assert_array_equal(d_all[:, 5:].any(axis=1), is_open)
+
+
+@pytest.mark.parametrize(
+    "groups", [[[0], [1], [2], [3]], [[3, 1], [2, 0]], [[2], [3, 0, 1]]]
+)
+@pytest.mark.parametrize(("unseen", "unlabelled"), HOLES)
+def test_features_do_not_depend_on_the_grouping(
+    unseen: list[int], unlabelled: list[int], groups: list[list[int]]
+) -> None:
+    given = featured(unseen, unlabelled)
+    whole, d_whole = share_of(given, [0, 1, 2, 3])
+    parts = [share_of(given, group) for group in groups]
+    assert_allclose(sum(value for value, _ in parts), whole, **TOLERANCE)
+    order = [doc_i for group in groups for doc_i in group]
+    d_parts = [d_doc for _, d_docs in parts for d_doc in d_docs]
+    for doc_i, d_doc in zip(order, d_parts, strict=True):
+        assert_allclose(d_doc, d_whole[doc_i], **TOLERANCE)
+
+
+@pytest.mark.parametrize(("unseen", "unlabelled"), HOLES)
+def test_rows_without_features_need_none_of_the_teacher(
+    unseen: list[int], unlabelled: list[int]
+) -> None:
+    """Those of `get_loss`, of which only logits are known: nothing is matched."""
+    given = featured(unseen, unlabelled)
+    rows = [doc_rows[:, :5] for doc_rows in given[0]]
+    value, d_rows = share_of((rows, *given[1:]), [0, 1, 2, 3])
+    expected, d_expected = run(FEATURES, [0, 1, 2, 3], unseen, unlabelled)
+    assert value == expected
+    for d_doc, d_doc_expected in zip(d_rows, d_expected, strict=True):
+        assert_array_equal(d_doc, d_doc_expected)
+
+
+def test_without_weight_features_have_no_gradient() -> None:
+    given = featured([0], [4, 5])
+    value, d_rows = share_of(given, [0, 1, 2, 3], LOSSES["teacher_outside"])
+    assert value == run(LOSSES["teacher_outside"], [0, 1, 2, 3], [0], [4, 5])[0]
+    assert_array_equal(np.concatenate(d_rows)[:, 5:], 0)
+
+
+def test_features_that_the_teacher_did_not_give() -> None:
+    """Of an unlabelled token of the corpus, say: it counts, and adds nothing."""
+    given = featured([], [1, 4, 5, 8])
+    given[2][0][1, 3:] = -np.inf
+    _, d_rows = share_of(given, [0, 1, 2, 3])
+    known = [4, 5, 8]
+    rows, _, teacher = map(np.concatenate, given)
+    _, d_matched = match_features(rows[known, 5:], teacher[known, 3:])
+    d_all = np.concatenate(d_rows)[:, 5:]
+    assert_array_equal(d_all[1], 0)
+    assert_allclose(d_all[known], 0.5 * d_matched * 3 / 4, **TOLERANCE)
+
+
+def test_features_of_float32_have_such_a_gradient() -> None:
+    rows, gold, teacher = featured([0], [4, 5])
+    singles = [[a.astype(np.float32) for a in part] for part in (rows, teacher)]
+    value, d_rows = share_of((singles[0], gold, singles[1]), [0, 1, 2, 3])
+    assert value == pytest.approx(share_of((rows, gold, teacher), [0, 1, 2, 3])[0])
+    assert {d_doc.dtype for d_doc in d_rows} == {np.dtype(np.float32)}

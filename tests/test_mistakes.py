@@ -31,6 +31,7 @@ BAD_FILES = {
 MODEL = "--components.transformer_ner.model"
 LOSS = "--components.transformer_ner.loss"
 TEACHER = "--initialize.components.transformer_ner.teacher"
+REPLAY = "--initialize.components.transformer_ner.replay"
 # what is given to `spacy train`, and a part of the message
 BAD_SETTINGS = {
     "unknown tag": ("--paths.labels {}/few.json", "train.conll:4"),
@@ -44,7 +45,11 @@ BAD_SETTINGS = {
     "missing corpus": ("--paths.train {}/none.spacy", "none.spacy"),
     "missing dev corpus": ("--paths.dev {}/none.spacy", "none.spacy"),
     "corpus of another kind": ("--paths.train {}/twice.json", "twice.json"),
-    "alpha": (f"{LOSS}.alpha 1.5", "alpha = 1.5"),
+    "temperature": (f"{LOSS}.temperature 0", "temperature = 0"),
+    "annotated": (f'{LOSS}.annotated ["CAR"]', "knows (PER, ORG, LOC), but it is"),
+    "missing replay": ("--paths.replay {}/none.txt", "none.txt"),
+    "replay ratio": (f"--paths.replay {{}}/train.conll {REPLAY}.ratio 0", "ratio = 0"),
+    "freeze share": (f"{MODEL}.freeze 2", "from 0 to 1"),
     "device": ("--system.device gpu7", "'gpu7' is not one"),
     "window": (f"{MODEL}.window 9999", "at most 64 pieces"),
 }

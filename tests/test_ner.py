@@ -37,6 +37,7 @@ BACKGROUND = {
     "temperature": 1.0,
     "unlabelled_weight": 1.0,
     "unlabelled_temperature": 1.0,
+    "feature_weight": 0.0,
 }
 ANNOTATED = [
     ("Anna waits for Northway Freight in Bremen", {(0, 4): "PER", (15, 31): "COURIER"}),
@@ -274,22 +275,29 @@ def test_update_without_sgd_does_not_step(nlp_blank, checkpoint):
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+@pytest.mark.parametrize("loss", [DISTILLATION, {**BACKGROUND, "feature_weight": 5.0}])
 @pytest.mark.parametrize("max_batch_pieces", [1, 60, 4096])
-def test_update_does_not_depend_on_grouping(nlp_blank, checkpoint, max_batch_pieces):
-    """The gradient of a batch is the same, however little of it fits at once."""
+def test_update_does_not_depend_on_grouping(
+    trained, checkpoint, tmp_path, max_batch_pieces, loss
+):
+    """The gradient of a batch is the same, however little of it fits at once. The
+    student is another than its teacher, in its features too."""
     gradients, values = [], []
     for pieces in (100000, max_batch_pieces):
         nlp = blank_pipeline("xx")
-        ner = add_ner(nlp, checkpoint, max_batch_pieces=pieces, loss=DISTILLATION)
-        examples = make_examples(nlp)
-        ner.initialize(lambda e=examples: e, nlp=nlp, teacher=make_teacher(checkpoint))
+        base = trained / "transformer_ner" / "checkpoint"
+        ner = add_ner(nlp, base, max_batch_pieces=pieces, loss=loss)
+        examples, teacher = make_examples(nlp), make_teacher(checkpoint)
+        replay = make_replay(tmp_path / "texts.txt")
+        ner.initialize(lambda e=examples: e, nlp=nlp, teacher=teacher, replay=replay)
+        random.seed(0)
         losses = ner.update(examples)
         values.append(losses["transformer_ner"])
         parameters = ner.model.shims[0].module.parameters()
         gradients.append([p.grad.numpy() for p in parameters if p.grad is not None])
     assert values[0] == pytest.approx(values[1], rel=1e-5)
     for a, b in zip(*gradients, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+        np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4)
 
 
 def test_update_with_a_type_that_was_never_added(nlp_blank, checkpoint):
@@ -437,9 +445,12 @@ def test_the_teacher_is_asked_once(nlp_blank, checkpoint, monkeypatch):
     examples = make_examples(nlp_blank)
     teacher, n_asked = make_teacher(checkpoint), []
     remember = teacher.remember
-    monkeypatch.setattr(
-        teacher, "remember", lambda docs: n_asked.append(len(docs)) or remember(docs)
-    )
+
+    def count(docs, featured):
+        n_asked.append(len(docs))
+        remember(docs, featured)
+
+    monkeypatch.setattr(teacher, "remember", count)
     ner.initialize(lambda: examples, nlp=nlp_blank, teacher=teacher)
     assert (n_asked, ner.lessons.regime.n_texts) == ([], 0)
     for _ in range(3):
@@ -617,6 +628,73 @@ def test_gradient_depends_on_the_replayed_text(checkpoint, tmp_path, weight, fee
         assert np.abs(others[0] - others[1]).max() > 1e-3
     else:
         assert max(gaps) < 1e-5
+
+
+def distance(ner, teacher, docs) -> float:
+    """Between the features of student and teacher, over the teacher's."""
+    ours, theirs = (
+        np.concatenate(model.attrs["predict_features"](model, docs))[:, n_tags:]
+        for model, n_tags in ((ner.model, len(ner.tags)), (teacher, len(TAGS)))
+    )
+    return float(np.square(ours - theirs).sum() / np.square(theirs).sum())
+
+
+def test_features_of_replayed_texts_are_held(trained, checkpoint, tmp_path):
+    """A student that has gone astray comes back to its teacher with a weight on them;
+    without, it hardly does. What it learns is a pipeline like any."""
+    left, base = {}, trained / "transformer_ner" / "checkpoint"
+    for weight in (0.0, 5.0):
+        nlp = blank_pipeline("xx")
+        loss = {**BACKGROUND, "unlabelled_weight": 0.0, "feature_weight": weight}
+        ner = add_ner(nlp, base, loss=loss)
+        examples, teacher = make_examples(nlp), make_teacher(checkpoint)
+        replay = make_replay(tmp_path / "texts.txt")
+        ner.initialize(lambda e=examples: e, nlp=nlp, teacher=teacher, replay=replay)
+        network = teacher._load()
+        network.initialize()
+        start = distance(ner, network, replay.docs)
+        random.seed(0)
+        optimizer = Adam(3e-3, grad_clip=1.0, use_averages=False)
+        for _ in range(15):
+            losses = ner.update(examples, sgd=optimizer)
+        assert np.isfinite(losses["transformer_ner"])
+        assert ner.model.attrs["with_features"] is bool(weight)
+        left[weight] = distance(ner, network, replay.docs) / start
+    assert start > 0.1
+    assert left[5.0] < 0.5
+    assert left[5.0] < left[0.0] / 2
+    docs = make_docs(nlp)
+    for doc, rows in zip(docs, ner.model.predict(docs), strict=True):
+        assert rows.shape == (len(doc), len(ner.tags))
+    nlp.to_disk(tmp_path / "model")
+    again = spacy.load(tmp_path / "model")
+    texts = [*SENTENCES, *(text for text, _ in ANNOTATED)]
+    assert [entities(again(text)) for text in texts] == [
+        entities(nlp(text)) for text in texts
+    ]
+    assert any(entities(nlp(text)) for text in texts)
+
+
+def test_update_adds_the_features_of_replayed_texts(checkpoint, tmp_path):
+    """Nothing at the start, where student and teacher are the same; `get_loss`, which
+    sees no features, is that of the examples."""
+    values = []
+    for weight in (0.0, 5.0):
+        nlp = blank_pipeline("xx")
+        loss = {**BACKGROUND, "feature_weight": weight}
+        ner = add_ner(nlp, checkpoint, loss=loss)
+        examples, teacher = make_examples(nlp), make_teacher(checkpoint)
+        replay = make_replay(tmp_path / "texts.txt")
+        ner.initialize(lambda e=examples: e, nlp=nlp, teacher=teacher, replay=replay)
+        random.seed(0)
+        value = ner.update(examples)["transformer_ner"]
+        rows = ner.model.predict([eg.predicted for eg in examples])
+        got, d_rows = ner.get_loss(examples, rows)
+        assert [d.shape for d in d_rows] == [r.shape for r in rows]
+        values.append((value, got))
+    (without, got_without), (value, got) = values
+    assert value == pytest.approx(without, abs=1e-4)
+    assert got == pytest.approx(got_without, abs=1e-4)
 
 
 @pytest.mark.parametrize("has_replay", [True, False])

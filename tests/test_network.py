@@ -21,16 +21,21 @@ def make_model(nlp, checkpoint, **settings):
     return model
 
 
-def plain_rows(checkpoint, words: list[str]) -> np.ndarray:
-    """What code that knows only transformers gets: a row for each first piece."""
+def plain_rows(checkpoint, words: list[str], *, features: bool = False) -> np.ndarray:
+    """What code that knows only transformers gets: a row for each first piece.
+
+    features: what the encoder gives, in place of logits.
+    """
     spaced = {"add_prefix_space": True} if checkpoint.name == "roberta" else {}
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, **spaced)
     module = AutoModelForTokenClassification.from_pretrained(checkpoint).eval()
     batch = tokenizer(words, is_split_into_words=True, return_tensors="pt")
     with torch.no_grad():
-        logits = module(**batch).logits[0].numpy()
+        encoder = module.base_model
+        given = encoder(**batch)[0] if features else module(**batch).logits
     word_ids = batch.word_ids()
-    return np.stack([logits[word_ids.index(i)] for i in range(len(words))])
+    firsts = [word_ids.index(i) for i in range(len(words))]
+    return given[0, firsts].numpy()
 
 
 def test_rows_equal_plain_transformers(nlp_blank, any_checkpoint):
@@ -64,9 +69,9 @@ def test_nothing_depends_on_how_windows_are_padded(
     d_rows = [rng.normal(size=(len(doc), len(TAGS))).astype("f") for doc in docs]
     results, masks = [], []
 
-    def keep_mask(ids, mask):
+    def keep_mask(ids, mask, **how):
         masks.append(mask)
-        return run(ids, mask)
+        return run(ids, mask, **how)
 
     monkeypatch.setattr(model.shims[0], "run", keep_mask)
     for padding in (None, max_padding):
@@ -142,6 +147,91 @@ def test_gradient_equals_autograd(nlp_blank, checkpoint):
     assert got.keys() == expected.keys()
     for name, gradient in expected.items():
         torch.testing.assert_close(got[name], gradient, atol=2e-4, rtol=1e-3)
+
+
+def test_features_equal_plain_transformers(nlp_blank, any_checkpoint):
+    """They stand behind the logits, which are as without them."""
+    model = make_model(nlp_blank, any_checkpoint)
+    docs = make_docs(nlp_blank, [*SENTENCES, ""])
+    rows = model.attrs["predict_features"](model, docs)
+    for doc, doc_rows, logits in zip(docs, rows, model.predict(docs), strict=True):
+        assert doc_rows.shape == (len(doc), len(TAGS) + 32)
+        np.testing.assert_array_equal(doc_rows[:, : len(TAGS)], logits)
+        if len(doc):
+            words = [token.text for token in doc]
+            expected = plain_rows(any_checkpoint, words, features=True)
+            np.testing.assert_allclose(doc_rows[:, len(TAGS) :], expected, atol=1e-5)
+
+
+def test_only_training_gives_features(nlp_blank, any_checkpoint):
+    """And only if they are wanted."""
+    model = make_model(nlp_blank, any_checkpoint)
+    docs = make_docs(nlp_blank)
+    without, _ = model.begin_update(docs)
+    model.attrs["with_features"] = True
+    rows, _ = model.begin_update(docs)
+    features = model.attrs["predict_features"](model, docs)
+    for doc_rows, logits, both in zip(rows, without, features, strict=True):
+        np.testing.assert_array_equal(doc_rows[:, : len(TAGS)], logits)
+        np.testing.assert_allclose(doc_rows, both, atol=1e-5)
+    for doc_rows, logits in zip(model.predict(docs), without, strict=True):
+        np.testing.assert_allclose(doc_rows, logits, atol=1e-5)
+        assert doc_rows.shape == logits.shape
+
+
+@pytest.mark.parametrize("max_batch_pieces", [40, 4096])
+def test_gradient_of_features_equals_autograd(
+    nlp_blank, any_checkpoint, max_batch_pieces
+):
+    """By the weights, for a loss that is linear in logits and features."""
+    model = make_model(nlp_blank, any_checkpoint, max_batch_pieces=max_batch_pieces)
+    model.attrs["with_features"] = True
+    shim, docs = model.shims[0], make_docs(nlp_blank)
+    rows, backprop = model.begin_update(docs)
+    rng = np.random.default_rng(0)
+    d_rows = [rng.normal(size=r.shape).astype(np.float32) for r in rows]
+    d_rows[0][:, : len(TAGS)] = 0.0
+    backprop(d_rows)
+    named = dict(shim.module.named_parameters())
+    got = {n: p.grad.clone() for n, p in named.items() if p.grad is not None}
+    shim.module.zero_grad()
+    total = torch.zeros(())
+    for doc, d in zip(docs, d_rows, strict=True):
+        words = [token.text for token in doc]
+        batch = shim.tokenizer(words, is_split_into_words=True, return_tensors="pt")
+        hidden = shim.module.base_model(batch.input_ids)[0][0]
+        logits = shim.module.classifier(hidden)
+        firsts = [batch.word_ids().index(i) for i in range(len(words))]
+        both = torch.cat([logits, hidden], dim=1)[firsts]
+        total = total + (both * torch.from_numpy(d)).sum()
+    total.backward()
+    expected = {n: p.grad for n, p in named.items() if p.grad is not None}
+    assert got.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(got[name], gradient, atol=5e-4, rtol=1e-3)
+
+
+def test_features_alone_do_not_reach_the_head(nlp_blank, checkpoint):
+    model = make_model(nlp_blank, checkpoint)
+    model.attrs["with_features"] = True
+    rows, backprop = model.begin_update(make_docs(nlp_blank))
+    backprop([np.ones_like(r) * [*[0] * len(TAGS), *range(32)] for r in rows])
+    module = model.shims[0].module
+    assert not any(p.grad.any() for p in module.classifier.parameters())
+    assert module.base_model.embeddings.word_embeddings.weight.grad.any()
+
+
+def test_token_without_pieces_has_no_features(nlp_blank, checkpoint):
+    model = make_model(nlp_blank, checkpoint)
+    model.attrs["with_features"] = True
+    doc = Doc(nlp_blank.vocab, words=["Anna", "\u200b", "Weber"])
+    (rows,), backprop = model.begin_update([doc])
+    assert np.isneginf(rows[1, 1:]).all()
+    assert np.isfinite(rows[[0, 2]]).all()
+    backprop([np.ones_like(rows)])
+    parameters = model.shims[0].module.parameters()
+    assert all(torch.isfinite(p.grad).all() for p in parameters if p.grad is not None)
+    assert model.begin_update([])[0] == []
 
 
 def test_backprop_refuses_other_shapes(nlp_blank, checkpoint):

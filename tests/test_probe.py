@@ -18,14 +18,15 @@ def draw(n_tokens: int, n_old: int, n_new: int) -> tuple:
 
 
 def objective(weight, bias, features, old_logits, targets) -> torch.Tensor:
-    """Written out in probabilities, in float64."""
+    """Written out in probabilities, in float64; weights as of features of size 1."""
     features, old_logits = features.double(), old_logits.double()
+    size = features.square().mean().sqrt()
     logits = torch.cat([old_logits, features @ weight.T + bias], dim=1)
     p = torch.softmax(logits, dim=1)
     n_old = old_logits.shape[1]
     p = torch.cat([p[:, :n_old].sum(dim=1, keepdim=True), p[:, n_old:]], dim=1)
     nats = -p[torch.arange(len(targets)), targets].log().mean()
-    return nats + DECAY * weight.square().sum()
+    return nats + DECAY * (size * weight).square().sum()
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,29 @@ def test_the_gradient_is_zero_at_the_solution(
     assert bias.grad.abs().max() < 2e-4
     start = objective(0 * weight, 0 * bias, *data)
     assert value < start
+
+
+@pytest.mark.parametrize("scale", [0.01, 10.0, 1000.0])
+def test_the_size_of_features_goes_into_the_weights(scale: float) -> None:
+    """The logits are the same, so decay is as hard on large features as on small."""
+    features, old_logits, targets = draw(200, 7, 4)
+    weight, bias = fit_rows(features, old_logits, targets, 4)
+    scaled, scaled_bias = fit_rows(scale * features, old_logits, targets, 4)
+    torch.testing.assert_close(scaled * scale, weight, atol=2e-3, rtol=1e-3)
+    torch.testing.assert_close(scaled_bias, bias, atol=2e-3, rtol=1e-3)
+    logits = scale * features @ scaled.T + scaled_bias
+    expected = features @ weight.T + bias
+    torch.testing.assert_close(logits, expected, atol=5e-3, rtol=1e-3)
+
+
+def test_features_that_are_all_zero() -> None:
+    """Then there are biases alone: how often each tag comes."""
+    _, old_logits, targets = draw(200, 1, 2)
+    zeros = torch.zeros(200, 6)
+    weight, bias = fit_rows(zeros, 0 * old_logits, targets, 2)
+    assert not weight.any()
+    counts = torch.bincount(targets)
+    torch.testing.assert_close(bias, (counts[1:] / counts[0]).log(), atol=1e-2, rtol=0)
 
 
 def make_separable() -> tuple:

@@ -111,9 +111,9 @@ def test_no_dep_is_a_folder_of_code(name):
 
 def test_workflow_has_every_step():
     steps = PROJECT["workflows"]["all"]
-    assert set(steps) == set(STEPS) - {"ablate", "clean", "fetch"}
-    assert PROJECT["workflows"]["ablate"] == [*steps[:2], "ablate"]
-    assert PROJECT["workflows"]["finetune"] == steps[2:]
+    assert set(steps) == set(STEPS) - {"run-arms", "clean", "fetch"}
+    assert PROJECT["workflows"]["ablate"] == [*steps[:2], "run-arms"]
+    assert PROJECT["workflows"]["finetune"] == [steps[0], *steps[2:]]
     assert steps[-1] == "report"  # ends by printing its summary
 
 
@@ -162,6 +162,7 @@ def project(tmp_path_factory) -> Path:
     for name in ("configs", "scripts", "components"):
         ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(ROOT / name, path / name, ignore=ignore)
+    shutil.copytree(ROOT / "corpus" / "templates", path / "corpus" / "templates")
     for name in ("project.yml", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, path)
     for name, text in SENTENCES.items():

@@ -16,6 +16,7 @@ from .losses import Loss, TagMap, Valued, cross_entropy, distil, log_softmax
 # A logit of what is never said: its softmax is 0 at any temperature up to 100, and
 # unlike -inf, which stands for what the teacher cannot see, it can be reckoned with.
 NEVER = -1e5
+TINY = 1e-6
 
 
 def log_sum(log_p: Floats2d, columns: np.ndarray) -> Floats2d:
@@ -54,6 +55,31 @@ def distil_background(
     share = np.exp(scaled[:, is_background] - total)  # of the background's mass
     d_logits[:, is_background] = share * d_pooled[:, outside, None]
     return loss, d_logits / temperature
+
+
+def match_features(features: Floats2d, teacher: Floats2d) -> Valued:
+    """How far the encoder's word is from the teacher's: |h - t|^2 / |t|^2 of a token.
+
+    Most tokens are O without a doubt, and their logits teach next to nothing; their
+    features go on teaching (Romero et al. 2015, without its regressor, for student and
+    teacher are of one shape).
+    features, teacher: (T, D). A token whose features the teacher did not give (-inf)
+    adds nothing to the mean.
+    RETURNS: mean over tokens, and its gradient by the features, (T, D).
+    """
+    if features.shape != teacher.shape:
+        raise UserError(
+            f"A teacher whose encoder has {features.shape[1]} features, as the "
+            f"student's, was expected, but it has {teacher.shape[1]}. Set "
+            "`feature_weight` of the loss to 0, or give the checkpoint that the "
+            "student starts from."
+        )
+    n_tokens = max(len(features), 1)
+    is_seen = np.isfinite(teacher).all(axis=1, keepdims=True)
+    apart = np.where(is_seen, features - np.where(is_seen, teacher, 0.0), 0.0)
+    size = np.where(is_seen, np.square(teacher).sum(axis=1, keepdims=True), 1.0)
+    scaled = apart / np.maximum(size, TINY)
+    return float((scaled * apart).sum() / n_tokens), 2 * scaled / n_tokens
 
 
 def teach_outside(
@@ -129,6 +155,7 @@ def configure_background_distillation(
     temperature: float,
     unlabelled_weight: float,
     unlabelled_temperature: float,
+    feature_weight: float,
 ) -> Loss:
     """`retainer.BackgroundDistillation.v1`
 
@@ -141,17 +168,21 @@ def configure_background_distillation(
     temperature: of the teacher's word on labelled tokens; `union` knows 1 alone.
     unlabelled_weight, unlabelled_temperature: of `distil_background` on tokens without
         gold, those of replayed texts among them.
+    feature_weight: of `match_features` on the same tokens.
     """
     numbers = {
         "temperature": temperature,
         "unlabelled_temperature": unlabelled_temperature,
         "unlabelled_weight": unlabelled_weight,
+        "feature_weight": feature_weight,
     }
-    is_valid = temperature > 0 and unlabelled_temperature > 0 and unlabelled_weight >= 0
+    is_valid = all(
+        value > 0 for value in (temperature, unlabelled_temperature)
+    ) and all(value >= 0 for value in (unlabelled_weight, feature_weight))
     if outside not in ("teacher", "union") or not is_valid:
         raise UserError(
             "BackgroundDistillation expects `outside` to be teacher or union, "
-            "temperatures above 0 and a weight of 0 or more, but has outside = "
+            "temperatures above 0 and weights of 0 or more, but has outside = "
             f"{outside}, {', '.join(f'{k} = {v}' for k, v in numbers.items())}. "
             "Usual are teacher, and 1.0 for each of the numbers."
         )
@@ -168,10 +199,15 @@ def configure_background_distillation(
         weight = unlabelled_weight * unlabelled_temperature**2
         return weight * kl, weight * d_logits
 
+    def features(ours: Floats2d, theirs: Floats2d) -> Valued:
+        loss, d_features = match_features(ours, theirs)
+        return feature_weight * loss, feature_weight * d_features
+
     return Loss(
         labelled,
         needs_teacher=True,
         unlabelled=unlabelled if unlabelled_weight else None,
+        features=features if feature_weight else None,
         annotated=annotated,
         pseudo_labels=pseudo_labels,
     )

@@ -44,24 +44,29 @@ class Batch:
 
 
 def run_batch(
-    shim: CheckpointShim, batch: Batch, max_batch_pieces: int, *, is_train: bool
+    shim: CheckpointShim,
+    batch: Batch,
+    max_batch_pieces: int,
+    *,
+    is_train: bool,
+    with_features: bool = False,
 ) -> Iterator[tuple[Ints1d, torch.Tensor]]:
     """Windows go through the module longest first, so many padded pieces at once.
 
     RETURNS: group by group, the tokens that are read in it, (n,) places among all of
-    the batch, and what the module says of them, (n, n_tags) in float32.
+    the batch, and their logits, (n, n_tags) in float32; features stand behind them.
     """
     shim.module.train(is_train)
     lengths = np.array([len(ids) for ids in batch.ids])
     padding = MAX_PADDING if shim.device.type == "cpu" else None
     for group in group_by_length(lengths, max_batch_pieces, padding):
         with torch.inference_mode(not is_train):
-            read = _run_group(shim, batch, group)
+            read = _run_group(shim, batch, group, with_features)
         yield read
 
 
 def _run_group(
-    shim: CheckpointShim, batch: Batch, group: Ints1d
+    shim: CheckpointShim, batch: Batch, group: Ints1d, with_features: bool
 ) -> tuple[Ints1d, torch.Tensor]:
     longest = max(len(batch.ids[i]) for i in group)
     padded = np.full((len(group), longest), shim.tokenizer.pad_token_id, dtype=np.int64)
@@ -74,11 +79,13 @@ def _run_group(
     row_of_window[group] = np.arange(len(group))
     token_row = row_of_window[batch.window]
     tokens = np.flatnonzero(token_row != NO_PIECE)
-    logits = shim.run(
-        torch.from_numpy(padded).to(shim.device), torch.from_numpy(mask).to(shim.device)
+    said = shim.run(
+        torch.from_numpy(padded).to(shim.device),
+        torch.from_numpy(mask).to(shim.device),
+        with_features=with_features,
     )
-    picked = logits[
+    places = (
         torch.from_numpy(token_row[tokens]).to(shim.device),
         torch.from_numpy(batch.position[tokens]).to(shim.device),
-    ]
-    return tokens, picked.float()
+    )
+    return tokens, torch.cat([values[places].float() for values in said], dim=1)

@@ -1,10 +1,10 @@
-"""A HuggingFace token-classification checkpoint: load, extend its head, freeze, save.
+"""A HuggingFace token-classification checkpoint: load, extend its head, save.
 
 Nothing here knows of spaCy or Thinc.
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -219,21 +219,6 @@ def _put_head(module: "PreTrainedModel", head: nn.Linear, tags: Sequence[str]) -
     module.config.id2label = dict(enumerate(tags))
     module.config.label2id = {tag: i for i, tag in enumerate(tags)}
     module.config.num_labels = module.num_labels = len(tags)
-
-
-def freeze(module: "PreTrainedModel", names: Iterable[str]) -> None:
-    """Keep modules of the encoder as they are. A name means that module exactly:
-    `encoder.layer.1` is not `encoder.layer.10`."""
-    encoder = module.base_model
-    known = dict(encoder.named_modules())
-    for name in names:
-        if not name or name not in known:
-            there = [n for n in known if n and (n.count(".") < 1 or n[-1].isdigit())]
-            raise UserError(
-                f"A module of {type(encoder).__name__} was expected in `freeze`, but "
-                f"'{name}' matches none. There are: {', '.join(there)}."
-            )
-        known[name].requires_grad_(False)
 
 
 def save_checkpoint(

@@ -58,13 +58,21 @@ class Lessons:
 
         gold: (T,) tag ids per doc, of `tags`, the student's.
         """
-        self.teacher.remember([*docs, *(self.replay.all_docs if self.replay else [])])
+        replayed = [] if self.replay is None else self.replay.docs
+        held_out = [] if self.replay is None else self.replay.held_out_docs
+        featured = replayed if self.has_features else []
+        self.teacher.remember([*docs, *replayed, *held_out], featured)
         for doc, ids in zip(docs, gold, strict=True):
             (rows,) = self.teacher.logits([doc])
             self.regime.add(_names(ids, tags), self.teacher.tags, rows)
         logger.info("Old types in the corpus: %s", self.regime.describe())
         if self._loss.annotated is not None and self.replay is None:
             logger.warning(NO_REPLAY)
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the teacher's features are taught, which the student's must meet."""
+        return self.replay is not None and self._loss.features is not None
 
     @property
     def annotated(self) -> set[str]:
@@ -97,7 +105,7 @@ class Lessons:
     def tag_map(self, tags: Sequence[str]) -> TagMap:
         """tags: the student's."""
         columns = np.array([tags.index(tag) for tag in self.teacher.tags])
-        return TagMap(columns, tags.index(OUTSIDE))
+        return TagMap(columns, tags.index(OUTSIDE), len(tags))
 
     def draw(self, docs: Iterable[Doc]) -> list[Doc]:
         """Texts to replay beside the docs of a batch."""
@@ -105,7 +113,8 @@ class Lessons:
 
     def said(self, docs: Sequence[Doc], gold: Sequence[Ints1d]) -> list[Floats2d]:
         """The teacher's logits, (T, K) per doc, without what the corpus knows better:
-        on labelled tokens, types that it annotates."""
+        on labelled tokens, types that it annotates. Features, if they are taught, stand
+        behind them, (T, K + D)."""
         rows = self.teacher.logits(docs)
         known = self.annotated
         annotated = np.array([split_tag(tag)[1] in known for tag in self.teacher.tags])
@@ -113,6 +122,9 @@ class Lessons:
         for doc_rows, ids in zip(rows, gold, strict=True):
             labelled = ids >= 0
             doc_rows[labelled] = silence(doc_rows[labelled], annotated, outside)
+        if self.has_features:
+            features = map(self.teacher.features, docs)
+            rows = [np.hstack(both) for both in zip(rows, features, strict=True)]
         return rows
 
     def score_kept(

@@ -88,11 +88,13 @@ class TagMap:
     """Where the teacher's tags stand among the student's, by name.
 
     columns: (K,) the student's column of each of the teacher's tags. outside: the
-    student's column of O, which is among them.
+    student's column of O, which is among them. n_tags: the student's. Behind its
+    logits a row may have features, as many as the teacher's.
     """
 
     columns: Ints1d
     outside: int
+    n_tags: int
 
 
 Term = Callable[[Floats2d, Ints1d, Floats2d | None, TagMap | None], Valued]
@@ -103,7 +105,8 @@ class Loss:
     """A sum of terms, each (logits, gold, teacher's logits, tag map) -> mean, gradient.
 
     labelled: mean over labelled tokens. unlabelled: over tokens without gold, which no
-    loss looks at if None. per_doc: a sum over labelled tokens, divided by the docs.
+    loss looks at if None. features: (features, the teacher's) -> the same over these.
+    per_doc: a sum over labelled tokens, divided by the docs.
     annotated: types about which the teacher is not asked on labelled tokens, as the
     corpus annotates them; "auto": those that seem so (see `regimes`); None: none.
     pseudo_labels: whether what the teacher is sure of becomes gold (see `lessons`).
@@ -112,6 +115,7 @@ class Loss:
     labelled: Term
     needs_teacher: bool
     unlabelled: Term | None = None
+    features: Callable[[Floats2d, Floats2d], Valued] | None = None
     per_doc: Term | None = None
     annotated: Literal["auto"] | Sequence[str] | None = None
     pseudo_labels: bool = False
@@ -144,32 +148,40 @@ def loss_of_docs(
 ) -> tuple[float, list[Floats2d]]:
     """The share of some docs in the means of a batch.
 
-    rows: (T, L) per doc. gold: (T,) per doc, NO_GOLD where a token has no label and
-    NO_PIECES where it has no row. teacher: (T, K) per doc. sizes: of the whole batch.
+    rows: (T, L) per doc, with features (T, L + D). gold: (T,) per doc, NO_GOLD where a
+    token has no label and NO_PIECES where it has no row. teacher: (T, K) per doc, with
+    features (T, K + D). sizes: of the whole batch.
     RETURNS: nats, and the gradient by the rows, per doc; 0 where no term looks.
     """
     if not rows:
         return 0.0, []
-    ids = np.concatenate(gold)
-    all_rows = np.concatenate(rows)
-    said = None if teacher is None else np.concatenate(teacher)
+    ids, all_rows = np.concatenate(gold), np.concatenate(rows)
+    n_tags, n_old = all_rows.shape[1], 0
+    said = np.zeros((len(ids), 0)) if teacher is None else np.concatenate(teacher)
+    if tag_map is not None:
+        n_tags, n_old = tag_map.n_tags, len(tag_map.columns)
+    logits, features = all_rows[:, :n_tags], all_rows[:, n_tags:]
     value, d_all = 0.0, np.zeros_like(all_rows)
+
+    def add(tokens, size, columns, mean, gradient) -> None:
+        nonlocal value
+        share = tokens.sum() / size
+        value += mean * share
+        d_all[tokens, columns] += gradient * share
+
     for term, tokens, size in (
         (loss.labelled, ids >= 0, sizes.labelled),
         (loss.unlabelled, ids == NO_GOLD, sizes.unlabelled),
         (loss.per_doc, ids >= 0, sizes.docs),
     ):
-        n_tokens = tokens.sum()
-        if term is None or not n_tokens:
-            continue
-        mean, d_tokens = term(
-            all_rows[tokens],
-            ids[tokens],
-            None if said is None else said[tokens],
-            tag_map,
-        )
-        value += mean * n_tokens / size
-        d_all[tokens] += d_tokens * (n_tokens / size)
+        if term is not None and tokens.any():
+            said_of = said[tokens, :n_old] if n_old else None
+            valued = term(logits[tokens], ids[tokens], said_of, tag_map)
+            add(tokens, size, slice(n_tags), *valued)
+    unlabelled = ids == NO_GOLD
+    if loss.features is not None and features.shape[1] and unlabelled.any():
+        valued = loss.features(features[unlabelled], said[unlabelled, n_old:])
+        add(unlabelled, sizes.unlabelled, slice(n_tags, None), *valued)
     ends = np.cumsum([len(doc_rows) for doc_rows in rows])
     return float(value), np.split(d_all, ends[:-1])
 

@@ -127,6 +127,7 @@ class TransformerNER(TrainablePipe):
         self.cfg["added"] = []
         for label in self.labels:
             self.vocab.strings.add(label)
+        self.lessons, self.model.attrs["with_features"] = None, False
         if not self.loss.needs_teacher:
             return
         if teacher is not None:
@@ -253,6 +254,7 @@ class TransformerNER(TrainablePipe):
         gold = [gold_ids(eg, columns) for eg in examples]
         if self.lessons is not None:
             self.lessons.begin(docs, gold, self.tags)
+            self.model.attrs["with_features"] = self.lessons.has_features
         fit_rows = self.model.attrs["fit_rows"]
         if fit_rows is not None and self._n_old < len(self.tags):
             fit_rows(self.model, docs, gold, self._n_old)

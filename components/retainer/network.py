@@ -32,7 +32,7 @@ def build_token_classifier(
     revision: str | None,
     head: Literal["extend", "fresh"],
     new_rows: Literal["mean", "random", "probe"],
-    freeze: list[str],
+    freeze: float | list[str],
     head_rate: float,
     window: int | None,
     overlap: int | None,
@@ -47,7 +47,7 @@ def build_token_classifier(
     head: `extend` keeps the checkpoint's rows, `fresh` throws them away.
     new_rows: how rows of further tags start (see `checkpoint.extend_head`); `probe` is
         as `mean`, until the first update fits them to its corpus (see `probe`).
-    freeze: modules of the encoder that are not trained, by exact name.
+    freeze: what of the encoder is not trained (see `freezing`).
     head_rate: the learning rate of the head, over that of the encoder.
     window, overlap: in wordpieces, what is read at once and what neighbours share;
         null is all that the checkpoint can read, and an eighth of the window.
@@ -75,6 +75,8 @@ def build_token_classifier(
                 extend_tags, new_rows="random" if head == "fresh" else new_rows
             ),
             "fit_rows": fit_rows if new_rows == "probe" else None,
+            "with_features": False,  # in training: features stand behind the logits
+            "predict_features": predict_features,
             "plan_batch": plan_batch,
             "save": save,
             "load": load,
@@ -192,17 +194,30 @@ def forward(
     A token without pieces gets -inf for every tag but O: alone it is no entity, though
     one may go on over it.
     """
+    with_features = is_train and model.attrs["with_features"]
+    return _forward(model, docs, is_train=is_train, with_features=with_features)
+
+
+def predict_features(model: Network, docs: list[Doc]) -> Rows:
+    """Logits and, behind them, features: (n_tokens, n_tags + D) per doc."""
+    return _forward(model, docs, is_train=False, with_features=True)[0]
+
+
+def _forward(
+    model: Network, docs: list[Doc], *, is_train: bool, with_features: bool
+) -> tuple[Rows, Callable[[Rows], list]]:
     if not docs:
         return [], lambda d_rows: []
     shim, tags = model.shims[0], get_tags(model)
     batch = Batch.join(list(_encode(model, docs)))
-    rows = np.full((len(batch.window), len(tags)), -np.inf, dtype=np.float32)
-    rows[:, tags.index(OUTSIDE)] = 0.0
+    how = {"is_train": is_train, "with_features": with_features}
     with shim.autocast():
-        budget = model.attrs["max_batch_pieces"]
-        parts = list(run_batch(shim, batch, budget, is_train=is_train))
-    for tokens, logits in parts:
-        rows[tokens] = logits.detach().cpu().numpy()
+        parts = list(run_batch(shim, batch, model.attrs["max_batch_pieces"], **how))
+    width = parts[0][1].shape[1] if parts else len(tags)
+    rows = np.full((len(batch.window), width), -np.inf, dtype=np.float32)
+    rows[:, tags.index(OUTSIDE)] = 0.0
+    for tokens, values in parts:
+        rows[tokens] = values.detach().cpu().numpy()
 
     def backprop(d_rows: Rows) -> list:
         if sum(map(len, d_rows)) != len(rows):
@@ -212,7 +227,7 @@ def forward(
             )
         d_all = np.concatenate(d_rows).astype(np.float32)
         torch.autograd.backward(
-            [logits for _, logits in parts],
+            [values for _, values in parts],
             [torch.from_numpy(d_all[tokens]).to(shim.device) for tokens, _ in parts],
         )
         return []

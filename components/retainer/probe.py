@@ -8,7 +8,7 @@ is known (Kumar et al. 2022, section 4).
 import torch
 from torch.nn import functional as F
 
-DECAY = 1e-3  # of the squared weights, beside a mean of nats
+DECAY = 0.007  # of the squared weights, of features of size 1, beside a mean of nats
 N_STEPS = 100
 
 
@@ -27,6 +27,8 @@ def fit_rows(
     bias = torch.full((n_new,), float(known.mean()) - 5.0, device=features.device)
     bias.requires_grad_()
     features = features.float()
+    size = features.square().mean().sqrt().clamp_min(1e-6)
+    features = features / size
     fitter = torch.optim.LBFGS(
         [weight, bias], max_iter=N_STEPS, line_search_fn="strong_wolfe"
     )
@@ -41,4 +43,4 @@ def fit_rows(
 
     with torch.enable_grad():
         fitter.step(closure)
-    return weight.detach(), bias.detach()
+    return weight.detach() / size, bias.detach()

@@ -58,10 +58,6 @@ class Replay:
         self.docs = [doc for text in taught for doc in _cut(nlp, text)]
         self._order, self._owed = [], 0.0
 
-    @property
-    def all_docs(self) -> list[Doc]:
-        return [*self.docs, *self.held_out_docs]
-
     def draw(self, n_tokens: int) -> list[Doc]:
         """Docs of about `ratio` tokens for each of n_tokens, over many calls exactly.
 

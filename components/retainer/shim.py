@@ -9,6 +9,7 @@ from thinc.api import Optimizer, PyTorchShim
 
 from . import checkpoint
 from .errors import UserError
+from .freezing import freeze
 
 
 def pick_device(name: str) -> torch.device:
@@ -46,7 +47,12 @@ class CheckpointShim(PyTorchShim):
     """
 
     def __init__(
-        self, *, device: str, precision: str, freeze: list[str], head_rate: float
+        self,
+        *,
+        device: str,
+        precision: str,
+        freeze: float | list[str],
+        head_rate: float,
     ):
         super().__init__(None, device=pick_device(device))
         self._tokenizer: Any = None
@@ -87,7 +93,7 @@ class CheckpointShim(PyTorchShim):
 
     def put(self, module: Any, tokenizer: Any) -> None:
         """Hold a module, with what is to be frozen frozen, wherever it came from."""
-        checkpoint.freeze(module, self._freeze)
+        freeze(module, self._freeze)
         self._model, self._tokenizer = module.to(self._place), tokenizer
         self.forget_optimizer()
 
@@ -95,10 +101,19 @@ class CheckpointShim(PyTorchShim):
         """To be called when the module's parameters are others than before."""
         self._optimizer = self._steered_by = None
 
-    def run(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(windows, pieces) -> (windows, pieces, tags), in the compute precision."""
+    def run(
+        self, input_ids: torch.Tensor, mask: torch.Tensor, *, with_features: bool
+    ) -> list[torch.Tensor]:
+        """(windows, pieces) -> logits (windows, pieces, tags), in the compute
+        precision; and features (windows, pieces, D), what the encoder's last layer
+        gives."""
         with self.autocast():
-            return self.module(input_ids=input_ids, attention_mask=mask).logits
+            output = self.module(
+                input_ids=input_ids,
+                attention_mask=mask,
+                output_hidden_states=with_features,
+            )
+        return [output.logits, *(output.hidden_states or ())[-1:]]
 
     def autocast(self) -> torch.autocast:
         """Around several runs that are trained together: weights are cast once."""

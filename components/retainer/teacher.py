@@ -28,6 +28,7 @@ class Teacher:
         self._load = load
         self._network: Network | None = None
         self._rows: dict[Words, Floats2d] = {}
+        self._features: dict[Words, Floats2d] = {}
 
     def logits(self, docs: Sequence[Doc]) -> list[Floats2d]:
         """One row of logits over `tags` for each token of each doc, float32."""
@@ -35,23 +36,53 @@ class Teacher:
         pairs = zip(words, docs, strict=True)
         new = {key: doc for key, doc in pairs if key not in self._rows}
         if new:
-            if self._network is None:
-                self._network = self._load()
-            rows = self._network.predict(list(new.values()))
-            for key, doc_rows in zip(new, rows, strict=True):
-                self._rows[key] = doc_rows.astype(np.float16)
+            self._ask(new)
         return [self._rows[key].astype(np.float32) for key in words]
 
-    def remember(self, docs: Iterable[Doc]) -> None:
-        """Ask for all that are new, with a progress bar, and drop the network."""
-        docs = [doc for doc in docs if _words(doc) not in self._rows]
-        if not docs:
+    def features(self, doc: Doc) -> Floats2d:
+        """(n_tokens, D), float32; -inf if the doc was not remembered with features."""
+        known = self._features.get(_words(doc))
+        if known is None:
+            size = next(iter(self._features.values())).shape[1] if self._features else 0
+            known = np.full((len(doc), size), -np.inf)
+        return known.astype(np.float32)
+
+    def remember(self, docs: Iterable[Doc], featured: Iterable[Doc] = ()) -> None:
+        """Ask for all that are new, with a progress bar, and drop the network.
+
+        featured: docs of which the features are to be remembered, too.
+        """
+        first = {_words(doc): doc for doc in featured}
+        first = {key: doc for key, doc in first.items() if key not in self._features}
+        then = {_words(doc): doc for doc in docs}
+        known = {*self._rows, *first}
+        then = {key: doc for key, doc in then.items() if key not in known}
+        if not first and not then:
             return
-        with tqdm(total=len(docs), desc="Teacher", unit="doc", disable=None) as bar:
-            for batch in minibatch(docs, DOCS_AT_ONCE):
-                self.logits(batch)
-                bar.update(len(batch))
+        n_docs = len(first) + len(then)
+        with tqdm(total=n_docs, desc="Teacher", unit="doc", disable=None) as bar:
+            for new, with_features in ((first, True), (then, False)):
+                for batch in minibatch(new.items(), DOCS_AT_ONCE):
+                    self._ask(dict(batch), with_features=with_features)
+                    bar.update(len(batch))
         self._network = None
+
+    def _get_network(self) -> Network:
+        if self._network is None:
+            self._network = self._load()
+        return self._network
+
+    def _ask(self, new: dict[Words, Doc], *, with_features: bool = False) -> None:
+        network, docs = self._get_network(), list(new.values())
+        if with_features:
+            rows = network.attrs["predict_features"](network, docs)
+        else:
+            rows = network.predict(docs)
+        n_tags = len(self.tags)
+        for key, doc_rows in zip(new, rows, strict=True):
+            self._rows[key] = doc_rows[:, :n_tags].astype(np.float16)
+            if with_features:
+                self._features[key] = doc_rows[:, n_tags:].astype(np.float16)
 
 
 def _words(doc: Doc) -> Words:
