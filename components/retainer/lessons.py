@@ -8,6 +8,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import logger, minibatch
 from thinc.types import Floats2d, Ints1d
+from wasabi import msg
 
 from .background import silence
 from .decoding import Decoder
@@ -65,7 +66,8 @@ class Lessons:
         for doc, ids in zip(docs, gold, strict=True):
             (rows,) = self.teacher.logits([doc])
             self.regime.add(_names(ids, tags), self.teacher.tags, rows)
-        logger.info("Old types in the corpus: %s", self.regime.describe())
+        # spaCy shows its log of this level to nobody who does not ask
+        msg.info(f"Old types in the corpus: {self.regime.describe()}")
         if self._loss.annotated is not None and self.replay is None:
             logger.warning(NO_REPLAY)
 
