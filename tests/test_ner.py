@@ -802,3 +802,12 @@ def test_head_rate_is_over_that_of_the_encoder(nlp_blank, checkpoint, head_rate)
     head = max(steps.pop(f"classifier.{name}") for name in ("weight", "bias"))
     assert head == pytest.approx(1e-3 * head_rate, rel=0.01)
     assert max(steps.values()) == pytest.approx(1e-3, rel=0.01)
+
+
+def test_replay_for_a_loss_without_a_teacher(nlp_blank, checkpoint, tmp_path, caplog):
+    ner = add_ner(nlp_blank, checkpoint)
+    replay = make_replay(tmp_path / "texts.txt")
+    examples = [Example(doc, doc) for doc in make_docs(nlp_blank)]
+    ner.initialize(lambda: examples, nlp=nlp_blank, replay=replay)
+    assert "texts to replay are not used" in caplog.text
+    assert ner.lessons is None

@@ -110,8 +110,12 @@ class Lessons:
         return TagMap(columns, tags.index(OUTSIDE), len(tags))
 
     def draw(self, docs: Iterable[Doc]) -> list[Doc]:
-        """Texts to replay beside the docs of a batch."""
-        return [] if self.replay is None else self.replay.draw(sum(map(len, docs)))
+        """Texts to replay beside the docs of a batch; none for a loss that would not
+        look at them."""
+        looks = self._loss.unlabelled or self._loss.features
+        if self.replay is None or looks is None:
+            return []
+        return self.replay.draw(sum(map(len, docs)))
 
     def said(self, docs: Sequence[Doc], gold: Sequence[Ints1d]) -> list[Floats2d]:
         """The teacher's logits, (T, K) per doc, without what the corpus knows better:

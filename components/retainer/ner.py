@@ -12,6 +12,7 @@ from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.util import logger
 from thinc.api import Optimizer
 from thinc.types import Floats2d, Ints1d
 
@@ -36,6 +37,10 @@ NO_TEACHER = (
     "A teacher was expected, because the loss distils from one, but there is none. Add "
     "[initialize.components.transformer_ner.teacher], or set the loss to "
     "retainer.CrossEntropy.v1."
+)
+UNUSED_REPLAY = (
+    "The texts to replay are not used, for the loss has no teacher whose word could be "
+    "taught of them. Take retainer.BackgroundDistillation.v1, or no texts."
 )
 
 
@@ -129,6 +134,8 @@ class TransformerNER(TrainablePipe):
             self.vocab.strings.add(label)
         self.lessons, self.model.attrs["with_features"] = None, False
         if not self.loss.needs_teacher:
+            if replay is not None:
+                logger.warning(UNUSED_REPLAY)
             return
         if teacher is not None:
             check_teacher(teacher.tags, self.tags)
