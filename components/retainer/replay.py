@@ -11,6 +11,7 @@ from pathlib import Path
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from .batching import batch_by_length, n_bytes
 from .corpus import read_docs
 from .errors import UserError
 from .files import data_suffix, find_files
@@ -18,6 +19,7 @@ from .texts import RAW_SUFFIXES, TextFile
 
 SEED = 0  # which texts are kept does not depend on the training's seed
 LONGEST = 100  # tokens of a doc: longer texts are cut, so that none fills a batch
+BATCH, POOL = 8, 16  # about what a step draws, and how many are sorted together
 MOST_CHARACTERS = 10_000  # that are tokenised at once; then a word may be cut, too
 
 
@@ -62,13 +64,15 @@ class Replay:
         """Docs of about `ratio` tokens for each of n_tokens, over many calls exactly.
 
         Each doc is drawn once before any is drawn again, in an order of Python's
-        `random`, which spaCy seeds.
+        `random`, which spaCy seeds; neighbours are of like length, which saves padding.
         """
         self._owed += self.ratio * n_tokens
         drawn = []
         while self._owed > 0:
             if not self._order:
-                self._order = random.sample(self.docs, len(self.docs))
+                shuffled = random.sample(self.docs, len(self.docs))
+                batches = batch_by_length(shuffled, BATCH, POOL, n_bytes)
+                self._order = [doc for batch in batches for doc in batch]
             drawn.append(self._order.pop())
             self._owed -= max(len(drawn[-1]), 1)
         return drawn
