@@ -28,7 +28,14 @@ from retainer.replay import Replay, configure_replay
 from retainer.teacher import Teacher
 
 STUDENT_TAGS = ["B-CAR", "I-CAR", *TAGS[::-1]]
-REPLAYED = ["Freight by Northway", "Anna in Kazan", "a parcel", "Bremen"]
+REPLAYED = [
+    "Freight by Northway",
+    "Anna in Kazan",
+    "a parcel",
+    "Bremen",
+    "Ana wartet in Kazan",
+    "nobody of Northway",
+]
 
 
 def make_replay(nlp, tmp_path, held_out: int = 1) -> Replay:

@@ -156,7 +156,7 @@ def test_sample_is_uniform(monkeypatch):
 def test_long_texts_are_cut(nlp_blank, tmp_path, n_words, lengths):
     text = " ".join(f"w{i}" for i in range(n_words))
     for held_out, name in ((0, "docs"), (1, "held_out_docs")):
-        path = write(tmp_path / "a.txt", [text] * (held_out + 1))
+        path = write(tmp_path / "a.txt", [text] * (2 * held_out + 1))
         docs = getattr(read(nlp_blank, path, held_out=held_out), name)
         assert list(map(len, docs)) == lengths
         assert [token.text for doc in docs for token in doc] == text.split()
@@ -234,12 +234,21 @@ def test_reading_again_starts_anew(nlp_blank, tmp_path):
     assert all(any(doc is new for new in replay.docs) for doc in replay.draw(10))
 
 
-@pytest.mark.parametrize("n_texts", [0, 1, 2])
-def test_too_few_texts(nlp_blank, tmp_path, n_texts):
-    path = write(tmp_path / "a.txt", TEXTS[:n_texts])
-    match = rf"More than 2 texts were expected in '.*a\.txt'.* it has {n_texts}\."
-    with pytest.raises(UserError, match=match):
-        read(nlp_blank, path, held_out=2)
+@pytest.mark.parametrize(
+    ("n_texts", "n_held_out"), [(1, 0), (2, 0), (3, 1), (29, 9), (30, 10), (99, 10)]
+)
+def test_of_few_texts_a_third_is_held_out(nlp_blank, tmp_path, n_texts, n_held_out):
+    path = write(tmp_path / "a.txt", [f"text {i}" for i in range(n_texts)])
+    replay = read(nlp_blank, path, held_out=10)
+    assert len(replay.held_out_docs) == n_held_out
+    assert len(replay.docs) == n_texts - n_held_out
+
+
+@pytest.mark.parametrize("content", ["", " \n\n "])
+def test_no_text(nlp_blank, tmp_path, content):
+    (tmp_path / "a.txt").write_text(content, "utf-8")
+    with pytest.raises(UserError, match=r"Texts .* in '.*a\.txt', but there are none"):
+        read(nlp_blank, tmp_path / "a.txt")
 
 
 @pytest.mark.parametrize(

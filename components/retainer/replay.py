@@ -20,6 +20,7 @@ from .texts import RAW_SUFFIXES, TextFile
 SEED = 0  # which texts are kept does not depend on the training's seed
 LONGEST = 100  # tokens of a doc: longer texts are cut, so that none fills a batch
 BATCH, POOL = 8, 16  # about what a step draws, and how many are sorted together
+MOST_HELD_OUT = 1 / 3  # of few texts
 MOST_CHARACTERS = 10_000  # that are tokenised at once; then a word may be cut, too
 
 
@@ -27,7 +28,8 @@ class Replay:
     """Docs to draw from, and others to measure by.
 
     ratio: tokens to be drawn for each token of the corpus. n_texts: how many are kept
-    of all, a uniform sample. held_out: which of them are to be measured by.
+    of all, a uniform sample. held_out: how many of them, at most a third, are to be
+    measured by.
     """
 
     def __init__(
@@ -49,13 +51,13 @@ class Replay:
     def read(self, nlp: Language) -> None:
         """Make the docs with the pipeline's tokenizer."""
         sample = _sample(self._texts(nlp), self.n_texts)
-        if len(sample) <= self.held_out:
+        if not sample:
             raise UserError(
-                f"More than {self.held_out} texts were expected in '{self.path}', as "
-                f"so many are held out, but it has {len(sample)}. Add texts, or lower "
-                "`held_out` of the replay."
+                f"Texts to replay were expected in '{self.path}', but there are none "
+                "that are not blank. Give others, or set the path to null."
             )
-        held_out, taught = sample[: self.held_out], sample[self.held_out :]
+        n_held_out = min(self.held_out, int(len(sample) * MOST_HELD_OUT))
+        held_out, taught = sample[:n_held_out], sample[n_held_out:]
         self.held_out_docs = [doc for text in held_out for doc in _cut(nlp, text)]
         self.docs = [doc for text in taught for doc in _cut(nlp, text)]
         self._order, self._owed = [], 0.0
@@ -123,7 +125,8 @@ def configure_replay(
     column: the key or column with the text.
     ratio: tokens of replayed text for each token of the corpus.
     n_texts: how many texts are kept, a uniform sample of all.
-    held_out: how many of these are not taught: on them `ents_kept_f` is measured.
+    held_out: how many of these, but at most a third, are not taught: on them
+        `ents_kept_f` is measured.
     """
     if path is None:
         return None
