@@ -50,40 +50,32 @@ def run_batch(
     *,
     is_train: bool,
     with_features: bool = False,
+    remember: bool = False,
 ) -> Iterator[tuple[Ints1d, torch.Tensor]]:
     """Windows go through the module longest first, so many padded pieces at once.
 
+    remember: what a frozen lower part says of them, in training always.
     RETURNS: group by group, the tokens that are read in it, (n,) places among all of
     the batch, and their logits, (n, n_tags) in float32; features stand behind them.
     """
-    shim.module.train(is_train)
+    shim.set_training(is_train)
     lengths = np.array([len(ids) for ids in batch.ids])
     padding = MAX_PADDING if shim.device.type == "cpu" else None
+    how = {"with_features": with_features, "remember": remember or is_train}
     for group in group_by_length(lengths, max_batch_pieces, padding):
         with torch.inference_mode(not is_train):
-            read = _run_group(shim, batch, group, with_features)
+            read = _run_group(shim, batch, group, **how)
         yield read
 
 
 def _run_group(
-    shim: CheckpointShim, batch: Batch, group: Ints1d, with_features: bool
+    shim: CheckpointShim, batch: Batch, group: Ints1d, **how: bool
 ) -> tuple[Ints1d, torch.Tensor]:
-    longest = max(len(batch.ids[i]) for i in group)
-    padded = np.full((len(group), longest), shim.tokenizer.pad_token_id, dtype=np.int64)
-    mask = np.zeros((len(group), longest), dtype=np.int64)
-    for row, window_i in enumerate(group):
-        ids = batch.ids[window_i]
-        padded[row, : len(ids)] = ids
-        mask[row, : len(ids)] = 1
     row_of_window = np.full(len(batch.ids) + 1, NO_PIECE)  # the last: of no window
     row_of_window[group] = np.arange(len(group))
     token_row = row_of_window[batch.window]
     tokens = np.flatnonzero(token_row != NO_PIECE)
-    said = shim.run(
-        torch.from_numpy(padded).to(shim.device),
-        torch.from_numpy(mask).to(shim.device),
-        with_features=with_features,
-    )
+    said = shim.run([batch.ids[i] for i in group], **how)
     places = (
         torch.from_numpy(token_row[tokens]).to(shim.device),
         torch.from_numpy(batch.position[tokens]).to(shim.device),

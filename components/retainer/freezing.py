@@ -39,18 +39,25 @@ def _lowest(encoder: nn.Module, share: float) -> list[str]:
             f"of modules, but it is {share}. Usual is 0.5."
         )
     n_layers = encoder.config.num_hidden_layers
-    stacks = [
-        name
-        for name, child in encoder.named_modules()
-        if isinstance(child, nn.ModuleList) and len(child) == n_layers
-    ]
     n_frozen = round(share * n_layers)
     if not n_frozen:
         return []
-    if not stacks or not hasattr(encoder, "embeddings"):
+    stack = find_stack(encoder)
+    if stack is None:
         raise UserError(
             f"Embeddings and {n_layers} layers were expected in "
             f"{type(encoder).__name__}, of which a share is to be frozen, but they "
             "cannot be told. Name the modules in `freeze`."
         )
-    return ["embeddings", *(f"{stacks[0]}.{i}" for i in range(n_frozen))]
+    return ["embeddings", *(f"{stack}.{i}" for i in range(n_frozen))]
+
+
+def find_stack(encoder: nn.Module) -> str | None:
+    """The name of the list of layers; None unless `embeddings` stand before it."""
+    n_layers = encoder.config.num_hidden_layers
+    stacks = [
+        name
+        for name, child in encoder.named_modules()
+        if isinstance(child, nn.ModuleList) and len(child) == n_layers
+    ]
+    return stacks[0] if stacks and hasattr(encoder, "embeddings") else None

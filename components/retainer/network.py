@@ -151,7 +151,8 @@ def fit_rows(
         for group in minibatch(zip(docs, gold, strict=True), DOCS_AT_ONCE):
             batch = Batch.join(list(_encode(model, [doc for doc, _ in group])))
             ids = np.concatenate([doc_ids for _, doc_ids in group])
-            for tokens, vectors in run_batch(shim, batch, budget, is_train=False):
+            read = run_batch(shim, batch, budget, is_train=False, remember=True)
+            for tokens, vectors in read:
                 labelled = ids[tokens] >= 0
                 features.append(vectors[torch.from_numpy(labelled).to(shim.device)])
                 targets.append(ids[tokens[labelled]])

@@ -1,15 +1,21 @@
 """The torch side of a Thinc model: device, precision, optimizer step, bytes."""
 
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import srsly
 import torch
 from spacy.util import logger
 from thinc.api import Optimizer, PyTorchShim
+from thinc.types import Ints1d
 
 from . import checkpoint
 from .errors import UserError
 from .freezing import freeze
+from .trunk import Trunk
 
 
 def pick_device(name: str) -> torch.device:
@@ -84,6 +90,11 @@ class CheckpointShim(PyTorchShim):
         self._require_loaded()
         return self._tokenizer
 
+    @cached_property
+    def trunk(self) -> Trunk | None:
+        """The frozen lower part, sought at the first update."""
+        return Trunk.find(self.module)
+
     def _require_loaded(self) -> None:
         if not self.is_loaded:
             raise ValueError(
@@ -95,24 +106,50 @@ class CheckpointShim(PyTorchShim):
         """Hold a module, with what is to be frozen frozen, wherever it came from."""
         freeze(module, self._freeze)
         self._model, self._tokenizer = module.to(self._place), tokenizer
+        self.__dict__.pop("trunk", None)
         self.forget_optimizer()
 
     def forget_optimizer(self) -> None:
         """To be called when the module's parameters are others than before."""
         self._optimizer = self._steered_by = None
 
+    def set_training(self, is_train: bool) -> None:
+        """Whether there is dropout, in what is not frozen from the embeddings on."""
+        self.module.train(is_train)
+        if is_train and self.trunk is not None:
+            self.trunk.eval()
+
     def run(
-        self, input_ids: torch.Tensor, mask: torch.Tensor, *, with_features: bool
+        self,
+        windows: Sequence[Ints1d],
+        *,
+        with_features: bool,
+        remember: bool = False,
     ) -> list[torch.Tensor]:
-        """(windows, pieces) -> logits (windows, pieces, tags), in the compute
+        """Piece ids of windows -> logits (windows, pieces, tags), in the compute
         precision; and features (windows, pieces, D), what the encoder's last layer
-        gives."""
+        gives.
+
+        remember: what the frozen lower part says, for texts that will come again.
+        """
+        longest = max(map(len, windows))
+        padded = np.full((len(windows), longest), self.tokenizer.pad_token_id, "int64")
+        mask = np.zeros((len(windows), longest), "int64")
+        for row, ids in enumerate(windows):
+            padded[row, : len(ids)] = ids
+            mask[row, : len(ids)] = 1
+        inputs = [torch.from_numpy(array).to(self._place) for array in (padded, mask)]
+        trunk = self.trunk if remember else None
         with self.autocast():
-            output = self.module(
-                input_ids=input_ids,
-                attention_mask=mask,
-                output_hidden_states=with_features,
-            )
+            skipped = nullcontext()
+            if trunk is not None:
+                skipped = trunk.skipped(trunk.states(windows, *inputs))
+            with skipped:
+                output = self.module(
+                    input_ids=inputs[0],
+                    attention_mask=inputs[1],
+                    output_hidden_states=with_features,
+                )
         return [output.logits, *(output.hidden_states or ())[-1:]]
 
     def autocast(self) -> torch.autocast:
@@ -164,6 +201,7 @@ class CheckpointShim(PyTorchShim):
         self._autocast["device_type"] = self._place.type
         if self._model is not None:
             self._model.to(self._place)
+            self.__dict__.pop("trunk", None)
 
     def to_bytes(self) -> bytes:
         files = checkpoint.checkpoint_to_files(self.module, self.tokenizer)
