@@ -15,11 +15,11 @@ CAPTION = (
     f"standard deviation over seeds. [low, high] is a {LEVEL}% interval of the mean by "
     f"bootstrap: {N_RESAMPLES:,} times, sentences are drawn within each file, the same "
     "ones for the teacher and all arms, and seeds are drawn; of one seed it says "
-    "nothing of other seeds. s is the median time of a training on the clock, peak MB "
-    "the largest memory of its process."
+    "nothing of other seeds. s is the median time of a training on the clock, CPU s "
+    "that of its processors, peak MB the largest memory of its process."
 )
 HEADER = ("arm", "seeds", "new F1", "old F1 lost", "worst file")
-HEADER += ("old types, new domain", "s", "peak MB")
+HEADER += ("old types, new domain", "s", "CPU s", "peak MB")
 
 
 def to_markdown(cells: Cells, plan: Plan, n_runs: int, failed: Iterable[str]) -> str:
@@ -67,6 +67,7 @@ def _row(name: str, cell: Cell, plan: Plan) -> list[Any]:
         f"{worst[0]} {worst[1]:.1f}" if worst else None,
         f"{before} → {with_spread(cell.each('old_in_new', 'after'))}",
         f"{median(cell.each('seconds')):,.0f}",
+        f"{median(cell.each('cpu_seconds')):,.0f}",
         f"{max(cell.each('peak_mb')):,.0f}",
     ]
 
