@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -132,7 +133,7 @@ def extend_tags(model: Network, tags: Sequence[str], *, new_rows: str) -> None:
     """tags: those of the model in their order, then the new."""
     if len(tags) > len(get_tags(model)):
         checkpoint.extend_head(model.shims[0].module, tags, new_rows)
-        model.shims[0].forget_optimizer()
+        model.shims[0].forget_parameters()
 
 
 def fit_rows(
@@ -212,7 +213,7 @@ def _forward(
     shim, tags = model.shims[0], get_tags(model)
     batch = Batch.join(list(_encode(model, docs)))
     how = {"is_train": is_train, "with_features": with_features}
-    with shim.autocast():
+    with shim.autocast() if is_train else nullcontext():
         parts = list(run_batch(shim, batch, model.attrs["max_batch_pieces"], **how))
     width = parts[0][1].shape[1] if parts else len(tags)
     rows = np.full((len(batch.window), width), -np.inf, dtype=np.float32)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from thinc.types import Ints1d
+from thinc.types import Ints1d, Ints2d
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -114,6 +114,18 @@ def encode(
         ]
         position[position != NO_PIECE] += len(before)
         yield Windows(ids, token_window, position)
+
+
+def pad(windows: Sequence[Ints1d], pad_id: int) -> tuple[Ints2d, Ints2d]:
+    """RETURNS: (n, longest) piece ids, and a mask of the same shape, 1 where there is
+    a piece and 0 on padding."""
+    longest = max(map(len, windows))
+    ids = np.full((len(windows), longest), pad_id, dtype=np.int64)
+    mask = np.zeros((len(windows), longest), dtype=np.int64)
+    for row, window in enumerate(windows):
+        ids[row, : len(window)] = window
+        mask[row, : len(window)] = 1
+    return ids, mask
 
 
 def group_by_length(

@@ -1,11 +1,10 @@
 """The torch side of a Thinc model: device, precision, optimizer step, bytes."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import srsly
 import torch
 from spacy.util import logger
@@ -13,8 +12,11 @@ from thinc.api import Optimizer, PyTorchShim
 from thinc.types import Ints1d
 
 from . import checkpoint
+from .attention import FusedAttention
 from .errors import UserError
 from .freezing import freeze
+from .half import copy_in_half, state_of
+from .pieces import pad
 from .trunk import Trunk
 
 
@@ -71,6 +73,7 @@ class CheckpointShim(PyTorchShim):
             "enabled": is_half or precision == "bfloat16",
         }
         self._steered_by: Optimizer | None = None
+        self._half: tuple[list[int], Any] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -107,17 +110,19 @@ class CheckpointShim(PyTorchShim):
         freeze(module, self._freeze)
         self._model, self._tokenizer = module.to(self._place), tokenizer
         self.__dict__.pop("trunk", None)
-        self.forget_optimizer()
+        self.forget_parameters()
 
-    def forget_optimizer(self) -> None:
+    def forget_parameters(self) -> None:
         """To be called when the module's parameters are others than before."""
-        self._optimizer = self._steered_by = None
+        self._optimizer = self._steered_by = self._half = None
 
     def set_training(self, is_train: bool) -> None:
         """Whether there is dropout, in what is not frozen from the embeddings on."""
         self.module.train(is_train)
-        if is_train and self.trunk is not None:
-            self.trunk.eval()
+        if is_train:
+            self._half = None
+            if self.trunk is not None:
+                self.trunk.eval()
 
     def run(
         self,
@@ -132,25 +137,31 @@ class CheckpointShim(PyTorchShim):
 
         remember: what the frozen lower part says, for texts that will come again.
         """
-        longest = max(map(len, windows))
-        padded = np.full((len(windows), longest), self.tokenizer.pad_token_id, "int64")
-        mask = np.zeros((len(windows), longest), "int64")
-        for row, ids in enumerate(windows):
-            padded[row, : len(ids)] = ids
-            mask[row, : len(ids)] = 1
-        inputs = [torch.from_numpy(array).to(self._place) for array in (padded, mask)]
-        trunk = self.trunk if remember else None
-        with self.autocast():
-            skipped = nullcontext()
-            if trunk is not None:
-                skipped = trunk.skipped(trunk.states(windows, *inputs))
-            with skipped:
-                output = self.module(
-                    input_ids=inputs[0],
-                    attention_mask=inputs[1],
-                    output_hidden_states=with_features,
-                )
+        arrays = pad(windows, self.tokenizer.pad_token_id)
+        ids, mask = (torch.from_numpy(array).to(self._place) for array in arrays)
+        module, is_train = self.module, self.module.training
+        with ExitStack() as stack:
+            half = None if is_train or remember else self._get_half()
+            if half is None:
+                stack.enter_context(self.autocast())
+            if remember and self.trunk is not None:
+                states = self.trunk.states(windows, ids, mask)
+                stack.enter_context(self.trunk.skipped(states))
+            if is_train:
+                stack.enter_context(FusedAttention())
+            output = (half or module)(
+                input_ids=ids, attention_mask=mask, output_hidden_states=with_features
+            )
         return [output.logits, *(output.hidden_states or ())[-1:]]
+
+    def _get_half(self) -> Any | None:
+        """The module to use in bfloat16, made again after the weights changed."""
+        if not self._autocast["enabled"]:
+            return None
+        state = state_of(self.module)
+        if self._half is None or self._half[0] != state:
+            self._half = state, copy_in_half(self.module)
+        return self._half[1]
 
     def autocast(self) -> torch.autocast:
         """Around several runs that are trained together: weights are cast once."""
