@@ -55,10 +55,11 @@ def make_examples(nlp) -> list[Example]:
     return examples
 
 
-def make_teacher(checkpoint):
+def make_teacher(checkpoint, cache=None):
     return configure_checkpoint_teacher(
         name=str(checkpoint),
         revision=None,
+        cache=cache,
         max_batch_pieces=4096,
         precision="float32",
         device="cpu",
@@ -732,6 +733,7 @@ def test_what_was_trained_with_has_no_place_in_the_pipeline(nlp_blank, tmp_path)
             "@misc": "retainer.CheckpointTeacher.v1",
             "name": str(base),
             "revision": None,
+            "cache": None,
             "max_batch_pieces": 4096,
             "precision": "float32",
             "device": "cpu",

@@ -6,6 +6,7 @@ Nothing here knows of spaCy or Thinc.
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,23 @@ def load_checkpoint(
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
     return module.float().eval(), tokenizer
+
+
+def fingerprint(name: str, revision: str | None) -> str:
+    """Another for each other content of a checkpoint's files."""
+    from transformers.utils import cached_file
+
+    try:
+        config = cached_file(name, "config.json", revision=revision, **_locate(name))
+        digest = sha256()
+        for file in sorted(Path(config).parent.iterdir()):
+            if file.suffix in (".json", ".safetensors", ".bin", ".model"):
+                digest.update(file.name.encode())
+                with file.open("rb") as handle:
+                    digest.update(file_digest(handle, "sha256").digest())
+    except OSError as error:
+        raise _unreadable(name, error) from error
+    return digest.hexdigest()
 
 
 def _unreadable(name: str, error: Exception) -> UserError:

@@ -1,6 +1,8 @@
 """A frozen network whose logits are remembered per text."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from spacy.tokens import Doc
@@ -8,11 +10,11 @@ from spacy.util import minibatch
 from thinc.types import Floats2d
 from tqdm import tqdm
 
-from .checkpoint import load_config, tags_of
+from .checkpoint import fingerprint, load_config, tags_of
 from .errors import UserError
 from .network import Network, build_token_classifier
+from .remembered import Remembered, key_of
 
-Words = tuple[str, ...]
 DOCS_AT_ONCE = 256
 
 
@@ -21,41 +23,54 @@ class Teacher:
 
     The network is loaded when a text is new, and dropped by `remember` when all are
     known: a second epoch costs neither time nor memory for weights.
+
+    recall: makes what is remembered from the start, when the teacher is first asked.
     """
 
-    def __init__(self, tags: list[str], load: Callable[[], Network]):
+    def __init__(
+        self,
+        tags: list[str],
+        load: Callable[[], Network],
+        recall: Callable[[], Remembered] = Remembered,
+    ):
         self.tags = tags
-        self._load = load
+        self._load, self._recall = load, recall
         self._network: Network | None = None
-        self._rows: dict[Words, Floats2d] = {}
-        self._features: dict[Words, Floats2d] = {}
+
+    @cached_property
+    def _known(self) -> Remembered:
+        return self._recall()
 
     def logits(self, docs: Sequence[Doc]) -> list[Floats2d]:
         """One row of logits over `tags` for each token of each doc, float32."""
-        words = [_words(doc) for doc in docs]
-        pairs = zip(words, docs, strict=True)
-        new = {key: doc for key, doc in pairs if key not in self._rows}
+        keys = [_key(doc) for doc in docs]
+        rows_of = self._known.logits
+        pairs = zip(keys, docs, strict=True)
+        new = {key: doc for key, doc in pairs if key not in rows_of}
         if new:
             self._ask(new)
-        return [self._rows[key].astype(np.float32) for key in words]
+        return [rows_of[key].astype(np.float32) for key in keys]
 
     def features(self, doc: Doc) -> Floats2d:
         """(n_tokens, D), float32; -inf if the doc was not remembered with features."""
-        known = self._features.get(_words(doc))
+        features_of = self._known.features
+        known = features_of.get(_key(doc))
         if known is None:
-            size = next(iter(self._features.values())).shape[1] if self._features else 0
+            size = next(iter(features_of.values())).shape[1] if features_of else 0
             known = np.full((len(doc), size), -np.inf)
         return known.astype(np.float32)
 
     def remember(self, docs: Iterable[Doc], featured: Iterable[Doc] = ()) -> None:
-        """Ask for all that are new, with a progress bar, and drop the network.
+        """Ask for all that are new, with a progress bar, write the file if there is to
+        be one, and drop the network.
 
         featured: docs of which the features are to be remembered, too.
         """
-        first = {_words(doc): doc for doc in featured}
-        first = {key: doc for key, doc in first.items() if key not in self._features}
-        then = {_words(doc): doc for doc in docs}
-        known = {*self._rows, *first}
+        first = {_key(doc): doc for doc in featured}
+        features_of = self._known.features
+        first = {key: doc for key, doc in first.items() if key not in features_of}
+        then = {_key(doc): doc for doc in docs}
+        known = {*self._known.logits, *first}
         then = {key: doc for key, doc in then.items() if key not in known}
         if not first and not then:
             return
@@ -65,6 +80,7 @@ class Teacher:
                 for batch in minibatch(new.items(), DOCS_AT_ONCE):
                     self._ask(dict(batch), with_features=with_features)
                     bar.update(len(batch))
+        self._known.save()
         self._network = None
 
     def _get_network(self) -> Network:
@@ -72,7 +88,7 @@ class Teacher:
             self._network = self._load()
         return self._network
 
-    def _ask(self, new: dict[Words, Doc], *, with_features: bool = False) -> None:
+    def _ask(self, new: dict[bytes, Doc], *, with_features: bool = False) -> None:
         network, docs = self._get_network(), list(new.values())
         if with_features:
             rows = network.attrs["predict_features"](network, docs)
@@ -80,13 +96,14 @@ class Teacher:
             rows = network.predict(docs)
         n_tags = len(self.tags)
         for key, doc_rows in zip(new, rows, strict=True):
-            self._rows[key] = doc_rows[:, :n_tags].astype(np.float16)
+            self._known.logits[key] = doc_rows[:, :n_tags].astype(np.float16)
             if with_features:
-                self._features[key] = doc_rows[:, n_tags:].astype(np.float16)
+                features = doc_rows[:, n_tags:].astype(np.float16)
+                self._known.features[key] = features
 
 
-def _words(doc: Doc) -> Words:
-    return tuple(token.text for token in doc)
+def _key(doc: Doc) -> bytes:
+    return key_of(token.text for token in doc)
 
 
 def check_teacher(teacher_tags: Sequence[str], student_tags: Sequence[str]) -> None:
@@ -101,12 +118,18 @@ def check_teacher(teacher_tags: Sequence[str], student_tags: Sequence[str]) -> N
 
 
 def configure_checkpoint_teacher(
-    name: str, revision: str | None, max_batch_pieces: int, precision: str, device: str
+    name: str,
+    revision: str | None,
+    cache: Path | None,
+    max_batch_pieces: int,
+    precision: str,
+    device: str,
 ) -> Teacher:
     """`retainer.CheckpointTeacher.v1`: a folder, or a hub id and a commit of it.
 
     The folder `transformer_ner/checkpoint` of a pipeline that retainer trained is one.
-    The settings are those of `retainer.TokenClassifier.v1`.
+    cache: a file for what it said, so that the next training on the same texts need
+        not ask; null: none. The others are those of `retainer.TokenClassifier.v1`.
     """
 
     def load() -> Network:
@@ -126,4 +149,10 @@ def configure_checkpoint_teacher(
         network.initialize()
         return network
 
-    return Teacher(tags_of(load_config(name, revision)), load)
+    def recall() -> Remembered:
+        if cache is None:
+            return Remembered()
+        speaker = f"{fingerprint(name, revision)} {precision} {device}"
+        return Remembered(Path(cache), speaker)
+
+    return Teacher(tags_of(load_config(name, revision)), load, recall)
