@@ -1,112 +1,210 @@
 """Speed and memory beside what users would take instead: whole processes, in turns."""
 
-import os
-import sys
+import signal
 import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 from typing import Annotated
 
-import typer
 from tqdm import tqdm
-from wasabi import msg
+from typer import Argument, Option
 
+from retainer.ablation.training import threads_of_each
+from retainer.benchmark.conversion import (
+    conversion_contenders,
+    conversion_tables,
+    write_corpus,
+)
+from retainer.benchmark.loading import (
+    load_tables,
+    save_pipelines,
+    scale_contenders,
+    scale_tables,
+)
+from retainer.benchmark.outputs import write_outputs
+from retainer.benchmark.processes import Bench, Contender, Measured
+from retainer.benchmark.samples import read_samples
+from retainer.benchmark.training import (
+    Lesson,
+    train_in_turns,
+    training_contenders,
+    training_tables,
+)
+from retainer.benchmark.use import use_contenders, use_job, use_tables
+from retainer.benchmark.workers import Workers, make_loadable
+from retainer.checkpoint import load_config, tags_of
 from retainer.cli import run
-from retainer.conll import format_sentence, read_conll
-from retainer.errors import UserError
-from retainer.files import find_files
+from retainer.labels import entity_types
 
-SCRIPTS = Path(__file__).parent
+SCRIPTS = Path(__file__).parent.absolute()
+CONFIG = SCRIPTS.parent / "configs" / "mini.cfg"
+
+Inputs = Annotated[list[Path], Argument(help="CoNLL files or folders")]
+Base = Annotated[Path, Option(help="Checkpoint folder: teacher, and what is run")]
+Output = Annotated[Path, Option(help="Folder for SUBJECT.md and SUBJECT.json")]
+Peers = Annotated[
+    Path | None,
+    Option(help="Folder of the peers' environment, made if it is not there"),
+]
+Rounds = Annotated[int, Option(min=1, help="Of each contender, in turns")]
+Threads = Annotated[int, Option(min=1, help="Of each process")]
+Words = Annotated[int, Option(min=1, help="Read no more sentences than it takes")]
+Precision = Annotated[str, Option(help="auto, float32 or bfloat16")]
+N_THREADS = threads_of_each(1)
+USE = ["x: how many times as fast retainer is, in the same round."]
+TRAIN = ["Steps are without reading, scoring and saving; x: how many times as long."]
 
 
-@dataclass
-class Run:
-    """One process: seconds on the clock and of processors, peak memory in MB."""
-
-    wall: float
-    cpu: float
-    peak: float
-
-
-def main(
-    inputs: Annotated[list[Path], typer.Argument(help="CoNLL files or folders")],
-    tokens: Annotated[
-        int, typer.Option(min=1, help="The inputs are repeated until there are as many")
+def convert(
+    inputs: Inputs,
+    output: Output = Path("metrics/benchmark"),
+    words: Annotated[
+        int, Option(min=1, help="The inputs are repeated until there are as many")
     ] = 1_000_000,
-    runs: Annotated[int, typer.Option(min=1, help="Of each command")] = 5,
+    runs: Rounds = 5,
 ) -> None:
-    """Time convert.py against `spacy convert`, on the same file of CoNLL."""
+    """convert.py against `spacy convert`, on the same file of CoNLL."""
+    with bench_of(threads=N_THREADS) as (bench, _):
+        source = bench.folder / "all.conll"
+        n_words = write_corpus(inputs, source, words)
+        contenders = conversion_contenders(SCRIPTS, source)
+        for measured in follow(bench.take_turns(contenders, runs), contenders, runs):
+            tables = conversion_tables(measured, n_words)
+            settings = {"words": n_words, "runs": runs, "threads": N_THREADS}
+            shown = write_outputs(output, "convert", settings, measured, tables)
+    print(shown, end="")
+
+
+def use(
+    inputs: Inputs,
+    checkpoint: Base,
+    output: Output = Path("metrics/benchmark"),
+    peers: Peers = None,
+    words: Words = 20_000,
+    calls: Annotated[int, Option(min=1, help="With one short text each")] = 300,
+    batch_size: Annotated[int, Option(min=1, help="Of peers that take one")] = 32,
+    runs: Rounds = 5,
+    threads: Threads = N_THREADS,
+) -> None:
+    """Reading texts, as a stream and one at a time, and F1 over the old types."""
+    types = entity_types(tags_of(load_config(str(checkpoint), None)))
+    samples = read_samples(inputs, words)
+    with bench_of(threads, peers) as (bench, workers):
+        loadable = make_loadable(checkpoint, bench.folder / "loadable")
+        job = use_job(samples, calls)
+        contenders = use_contenders(workers, checkpoint, loadable, job, batch_size)
+        settings = {"texts": len(samples), "words": words, "calls": calls}
+        settings |= {"runs": runs, "threads": threads}
+        for measured in follow(bench.take_turns(contenders, runs), contenders, runs):
+            tables = use_tables(measured, samples, types)
+            shown = write_outputs(output, "use", settings, measured, tables, USE)
+    print(shown, end="")
+
+
+def train(
+    inputs: Inputs,
+    checkpoint: Base,
+    test: Annotated[Path, Option(help="CoNLL that F1 is measured on")],
+    output: Output = Path("metrics/benchmark"),
+    peers: Peers = None,
+    replay: Annotated[
+        Path | None, Option(help="Texts: retainer is also run with these replayed")
+    ] = None,
+    sentences: Annotated[int | None, Option(min=1, help="All, if not given")] = None,
+    epochs: Annotated[int, Option(min=1)] = 3,
+    batch_size: Annotated[int, Option(min=1, help="Of the peers")] = 16,
+    rate: Annotated[float, Option(help="The peers' learning rate")] = 3e-4,
+    seed: int = 0,
+    runs: Rounds = 3,
+    threads: Threads = N_THREADS,
+) -> None:
+    """Training on new types: configs/mini.cfg, the classic recipe, and a bare loop."""
+    config = load_config(str(checkpoint), None)
+    with bench_of(threads, peers) as (bench, workers):
+        taught, old_tags = read_samples(inputs)[:sentences], tags_of(config)
+        lesson = Lesson.of(taught, read_samples([test]), old_tags, bench.folder)
+        lesson.write()
+        job = {"epochs": epochs, "batch_size": batch_size, "rate": rate, "seed": seed}
+        n_layers = config.num_hidden_layers
+        arguments = (workers, lesson, checkpoint, CONFIG, replay, job, n_layers)
+        contenders = training_contenders(*arguments)
+        turns = train_in_turns(bench, workers, lesson, contenders, runs)
+        settings = {"sentences": len(taught), **job, "runs": runs, "threads": threads}
+        for measured in follow(turns, contenders, runs):
+            tables = training_tables(measured, lesson, epochs)
+            shown = write_outputs(output, "train", settings, measured, tables, TRAIN)
+    print(shown, end="")
+
+
+def load(
+    checkpoint: Base,
+    output: Output = Path("metrics/benchmark"),
+    peers: Peers = None,
+    runs: Rounds = 5,
+    threads: Threads = N_THREADS,
+) -> None:
+    """`spacy.load` and a first text in a fresh process, beside spacy-transformers."""
+    types = entity_types(tags_of(load_config(str(checkpoint), None)))
+    with bench_of(threads, peers) as (bench, workers):
+        loadable = make_loadable(checkpoint, bench.folder / "loadable")
+        contenders = save_pipelines(bench, workers, checkpoint, loadable, types)
+        settings = {"runs": runs, "threads": threads}
+        for measured in follow(bench.take_turns(contenders, runs), contenders, runs):
+            tables = load_tables(measured)
+            shown = write_outputs(output, "load", settings, measured, tables)
+    print(shown, end="")
+
+
+def scale(
+    inputs: Inputs,
+    checkpoint: Base,
+    output: Output = Path("metrics/benchmark"),
+    words: Annotated[
+        list[int], Option(min=1, help="Of a stream; any number of these")
+    ] = [  # noqa: B006
+        1_000,
+        10_000,
+        100_000,
+    ],
+    precision: Precision = "auto",
+    runs: Rounds = 3,
+    threads: Threads = N_THREADS,
+) -> None:
+    """`nlp.pipe` over longer and longer streams, which the inputs are repeated for."""
+    load_config(str(checkpoint), None)
+    samples = read_samples(inputs)
+    with bench_of(threads) as (bench, workers):
+        contenders = scale_contenders(workers, checkpoint, samples, words, precision)
+        settings = {"precision": precision, "runs": runs, "threads": threads}
+        for measured in follow(bench.take_turns(contenders, runs), contenders, runs):
+            tables = scale_tables(measured)
+            shown = write_outputs(output, "scale", settings, measured, tables)
+    print(shown, end="")
+
+
+@contextmanager
+def bench_of(
+    threads: int, peers: Path | None = None
+) -> Iterator[tuple[Bench, Workers]]:
+    """A place for the processes to read and write, which is gone afterwards."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    workers = Workers.find(SCRIPTS / "peers", peers)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        source = folder / "all.conll"
-        n_tokens = write_corpus(inputs, source, tokens)
-        ours = [str(SCRIPTS / "convert.py"), str(source), str(folder / "ours.spacy")]
-        theirs = ["convert", str(source), str(folder), "--converter", "ner"]
-        commands = {
-            "scripts/convert.py": ours,
-            "spacy convert": ["-m", "spacy", *theirs, "--lang", "xx"],
-        }
-        measured: dict[str, list[Run]] = {name: [] for name in commands}
-        for _ in tqdm(range(runs), unit=" pairs", disable=None):
-            for name, command in commands.items():
-                measured[name].append(measure([sys.executable, *command]))
-    print_table(measured, n_tokens)
+        yield Bench(Path(name), threads, workers.find_missing()), workers
 
 
-def write_corpus(inputs: Sequence[Path], path: Path, n_wanted: int) -> int:
-    """RETURNS: how many tokens the file holds. Each input is there as often."""
-    sentences = [s for file in find_files(inputs) for s in read_conll(file)]
-    text = "".join(format_sentence(s.tokens, s.tags) for s in sentences)
-    n_tokens = sum(len(sentence.tokens) for sentence in sentences)
-    n_times = -(-n_wanted // n_tokens)
-    path.write_text(text * n_times, encoding="utf-8")
-    return n_tokens * n_times
-
-
-def measure(command: Sequence[str]) -> Run:
-    """A process from its start to its end, as the kernel accounts for it."""
-    started = time.perf_counter()
-    silence = os.open(os.devnull, os.O_WRONLY)
-    streams = [(os.POSIX_SPAWN_DUP2, silence, 1), (os.POSIX_SPAWN_DUP2, silence, 2)]
-    pid = os.posix_spawn(command[0], command, os.environ, file_actions=streams)
-    _, status, usage = os.wait4(pid, 0)
-    wall = time.perf_counter() - started
-    os.close(silence)
-    if status:
-        raise UserError(
-            f"A run without an error was expected, but `{' '.join(command)}` ended "
-            f"with {os.waitstatus_to_exitcode(status)}. Run it by itself to see why."
-        )
-    peak = (
-        usage.ru_maxrss / 1024 if sys.platform == "linux" else usage.ru_maxrss / 2**20
-    )
-    return Run(wall, usage.ru_utime + usage.ru_stime, peak)
-
-
-def print_table(measured: dict[str, list[Run]], n_tokens: int) -> None:
-    """Medians, and the medians of the ratios of the first command to the others."""
-    rows = []
-    ours = next(iter(measured.values()))
-    for name, runs in measured.items():
-        pairs = list(zip(ours, runs, strict=True))
-        rows.append(
-            [
-                name,
-                f"{median(run.wall for run in runs):.1f}",
-                f"{n_tokens / median(run.wall for run in runs):,.0f}",
-                f"{median(run.peak for run in runs):,.0f}",
-                f"{median(b.wall / a.wall for a, b in pairs):.2f}",
-                f"{median(b.cpu / a.cpu for a, b in pairs):.2f}",
-                f"{median(b.peak / a.peak for a, b in pairs):.2f}",
-            ]
-        )
-    header = ["command", "s", "tokens/s", "peak MB", "x time", "x processor", "x peak"]
-    msg.text(f"{n_tokens:,} tokens, {len(ours)} runs of each in turn, medians")
-    msg.table(rows, header=header, divider=True, aligns=["l", *"rrrrrr"])
+def follow(
+    turns: Iterator[tuple[str, Measured]], contenders: Sequence[Contender], rounds: int
+) -> Iterator[Measured]:
+    """Show how far it is. RETURNS: what was measured, after each whole round."""
+    with tqdm(total=rounds * len(contenders), unit="run", disable=None) as bar:
+        for name, measured in turns:
+            bar.set_postfix_str(name)
+            bar.update()
+            if measured.is_even:
+                yield measured
 
 
 if __name__ == "__main__":
-    run(main)
+    run(convert, train, use, load, scale)

@@ -10,9 +10,10 @@ from wasabi import Printer
 from .errors import UserError
 
 
-def run(main: Callable[..., None]) -> None:
+def run(*mains: Callable[..., None]) -> None:
     """Run a typed function as a command line. A `UserError` is a message and status 1.
 
+    Of several functions each is a command by its name.
     What the package logs from INFO up goes to stderr, as spaCy's own messages do.
     """
     logger = logging.getLogger(__package__)
@@ -20,7 +21,8 @@ def run(main: Callable[..., None]) -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
+    for main in mains:
+        app.command()(main)
     try:
         app()
     except UserError as error:
