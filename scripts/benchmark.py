@@ -31,7 +31,7 @@ from retainer.benchmark.training import (
     training_contenders,
     training_tables,
 )
-from retainer.benchmark.use import use_contenders, use_job, use_tables
+from retainer.benchmark.use import use_contenders, use_job, use_tables, words_of_ours
 from retainer.benchmark.workers import Workers, make_loadable
 from retainer.checkpoint import load_config, tags_of
 from retainer.cli import run
@@ -92,7 +92,7 @@ def use(
     samples = read_samples(inputs, words)
     with bench_of(threads, peers) as (bench, workers):
         loadable = make_loadable(checkpoint, bench.folder / "loadable")
-        job = use_job(samples, calls)
+        job = use_job(samples, words_of_ours(samples), calls)
         contenders = use_contenders(workers, checkpoint, loadable, job, batch_size)
         settings = {"texts": len(samples), "words": words, "calls": calls}
         settings |= {"runs": runs, "threads": threads}

@@ -1,4 +1,8 @@
-"""spacy-huggingface-pipelines: the pipeline of transformers as a component of spaCy."""
+"""spacy-huggingface-pipelines: the pipeline of transformers as a component of spaCy.
+
+With what finds most here: a word's tag is that of its first piece, as checkpoints are
+trained, and bounds are contracted, since they may take in the space before a word.
+"""
 
 import spacy
 from job import Job, run
@@ -9,7 +13,8 @@ def work(job: Job) -> Job:
     nlp = spacy.blank("xx")
     config = {
         "model": job["checkpoint"],
-        "aggregation_strategy": "simple",
+        "aggregation_strategy": "first",
+        "alignment_mode": "contract",
         "kwargs": {"batch_size": job["batch_size"]},
     }
     nlp.add_pipe("hf_token_pipe", config=config)

@@ -9,7 +9,7 @@ def work(job: Job) -> Job:
     reader = transformers.pipeline(
         "token-classification",
         model=job["checkpoint"],
-        aggregation_strategy="simple",
+        aggregation_strategy=job["aggregation"],
         batch_size=job["batch_size"],
         torch_dtype=getattr(torch, job["precision"]),
         device="cpu",

@@ -124,7 +124,8 @@ def train_in_turns(
     n_rounds: int,
 ) -> Iterator[tuple[str, Measured]]:
     """As `take_turns`; after each run the trained model reads the test's texts."""
-    model, job = lesson.folder / "model", use_job(lesson.test, 0)
+    model = lesson.folder / "model"
+    job = use_job(lesson.test, [sample.words for sample in lesson.test], 0)
     ours = {one.name for one in contenders if one.is_ours}
     for name, done in bench.take_turns(contenders, n_rounds):
         if name in done.runs:

@@ -5,6 +5,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ..corpus import blank_pipeline
+from ..formats import CharSpan
 from ..inspection.tables import Table
 from .figures import Spans, Spread, agreement, f1, of_types, percentile, ratios, trimmed
 from .processes import Contender, Measured, Run
@@ -16,17 +18,30 @@ BATCH_SIZE = 64  # of `nlp.pipe`: as in configs/mini.cfg
 N_SHORT, MOST_WORDS = 50, 15
 
 
-def use_job(samples: Sequence[Sample], n_calls: int) -> dict[str, Any]:
-    """What each contender is asked to read. n_calls: with short texts, one by one."""
+def use_job(
+    samples: Sequence[Sample], words: Sequence[Sequence[CharSpan]], n_calls: int
+) -> dict[str, Any]:
+    """What each contender is asked to read.
+
+    words: of each text, for those that do not find them themselves. n_calls: with short
+    texts, one by one.
+    """
     places = find_short(samples, N_SHORT, MOST_WORDS) if n_calls else []
     return {
         "action": "use",
         "texts": [sample.text for sample in samples],
-        "words": [sample.words for sample in samples],
+        "words": words,
         "short": [samples[place].text for place in places],
         "short_places": places,
         "n_calls": n_calls,
     }
+
+
+def words_of_ours(samples: Sequence[Sample]) -> list[list[CharSpan]]:
+    """What retainer itself reads, so that a bare forward pass reads no other pieces."""
+    tokenizer = blank_pipeline("xx").tokenizer
+    docs = (tokenizer(sample.text) for sample in samples)
+    return [[(t.idx, t.idx + len(t)) for t in doc if not t.is_space] for doc in docs]
 
 
 def use_contenders(
@@ -40,19 +55,24 @@ def use_contenders(
     job = job | {"checkpoint": str(checkpoint), "precision": "float32"}
     ours = job | {"batch_size": BATCH_SIZE}
     many, single = job | {"batch_size": batch_size}, job | {"batch_size": 1}
+    first, simple = {"aggregation": "first"}, {"aggregation": "simple"}
     half = {"precision": "bfloat16"}
-    pipes, wrap = "spacy_huggingface_pipelines", "spacy_wrap"
-    name = "transformers pipeline"
+    wrap = job | {"checkpoint": str(loadable)}
+    pipes, by_n = "spacy_huggingface_pipelines", f"{batch_size} at a time"
     return [
         workers.ours(AUTO, ours | {"precision": "auto"}),
         workers.ours(FLOAT32, ours),
-        workers.peer(f"{name}, batches of {batch_size}", "pipeline.py", many),
-        workers.peer(f"{name}, batches of 1", "pipeline.py", single),
-        workers.peer(f"{name}, bfloat16, batches of 1", "pipeline.py", single | half),
-        workers.peer("spacy-huggingface-pipelines", "hf_token_pipe.py", many, pipes),
-        workers.peer(
-            "spacy-wrap", "wrap.py", job | {"checkpoint": str(loadable)}, wrap
+        *(
+            workers.peer(f"transformers pipeline, {name}", "pipeline.py", one)
+            for name, one in {
+                f"simple, {by_n}": many | simple,
+                f"first, {by_n}": many | first,
+                "first, 1 at a time": single | first,
+                "first, 1 at a time, bfloat16": single | first | half,
+            }.items()
         ),
+        workers.peer("spacy-huggingface-pipelines", "hf_token_pipe.py", many, pipes),
+        workers.peer("spacy-wrap", "wrap.py", wrap, "spacy_wrap"),
         workers.peer("bare torch, float32", "bare.py", many),
         workers.peer("bare torch, bfloat16", "bare.py", many | half),
     ]
