@@ -17,6 +17,8 @@ from retainer.benchmark.conversion import (
     write_corpus,
 )
 from retainer.benchmark.loading import (
+    LOAD_NOTES,
+    SCALE_NOTES,
     load_tables,
     save_pipelines,
     scale_contenders,
@@ -25,12 +27,14 @@ from retainer.benchmark.loading import (
 from retainer.benchmark.outputs import write_outputs
 from retainer.benchmark.processes import Bench, Contender, Measured
 from retainer.benchmark.samples import read_samples
+from retainer.benchmark.training import NOTES as TRAIN_NOTES
 from retainer.benchmark.training import (
     Lesson,
     train_in_turns,
     training_contenders,
     training_tables,
 )
+from retainer.benchmark.use import NOTES as USE_NOTES
 from retainer.benchmark.use import use_contenders, use_job, use_tables, words_of_ours
 from retainer.benchmark.workers import Workers, make_loadable
 from retainer.checkpoint import load_config, tags_of
@@ -52,8 +56,6 @@ Threads = Annotated[int, Option(min=1, help="Of each process")]
 Words = Annotated[int, Option(min=1, help="Read no more sentences than it takes")]
 Precision = Annotated[str, Option(help="auto, float32 or bfloat16")]
 N_THREADS = threads_of_each(1)
-USE = ["x: how many times as fast retainer is, in the same round."]
-TRAIN = ["Steps are without reading, scoring and saving; x: how many times as long."]
 
 
 def convert(
@@ -98,7 +100,7 @@ def use(
         settings |= {"runs": runs, "threads": threads}
         for measured in follow(bench.take_turns(contenders, runs), contenders, runs):
             tables = use_tables(measured, samples, types)
-            shown = write_outputs(output, "use", settings, measured, tables, USE)
+            shown = write_outputs(output, "use", settings, measured, tables, USE_NOTES)
     print(shown, end="")
 
 
@@ -133,7 +135,9 @@ def train(
         settings = {"sentences": len(taught), **job, "runs": runs, "threads": threads}
         for measured in follow(turns, contenders, runs):
             tables = training_tables(measured, lesson, epochs)
-            shown = write_outputs(output, "train", settings, measured, tables, TRAIN)
+            shown = write_outputs(
+                output, "train", settings, measured, tables, TRAIN_NOTES
+            )
     print(shown, end="")
 
 
@@ -152,7 +156,9 @@ def load(
         settings = {"runs": runs, "threads": threads}
         for measured in follow(bench.take_turns(contenders, runs), contenders, runs):
             tables = load_tables(measured)
-            shown = write_outputs(output, "load", settings, measured, tables)
+            shown = write_outputs(
+                output, "load", settings, measured, tables, LOAD_NOTES
+            )
     print(shown, end="")
 
 
@@ -179,7 +185,9 @@ def scale(
         settings = {"precision": precision, "runs": runs, "threads": threads}
         for measured in follow(bench.take_turns(contenders, runs), contenders, runs):
             tables = scale_tables(measured)
-            shown = write_outputs(output, "scale", settings, measured, tables)
+            shown = write_outputs(
+                output, "scale", settings, measured, tables, SCALE_NOTES
+            )
     print(shown, end="")
 
 

@@ -49,3 +49,15 @@ def test_a_wrong_option_is_shown_with_the_usage(monkeypatch, capsys) -> None:
     error = capsys.readouterr().err
     assert "Usage:" in error
     assert "--times" in error
+
+
+def test_several_functions_are_commands(monkeypatch, capsys, tmp_path: Path) -> None:
+    def other(n: int) -> None:
+        """Say a number."""
+        print(n)
+
+    monkeypatch.setattr("sys.argv", ["command", "other", "7"])
+    with pytest.raises(SystemExit) as info:
+        run(command, other)
+    assert info.value.code == 0
+    assert capsys.readouterr().out == "7\n"

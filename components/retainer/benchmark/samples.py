@@ -9,9 +9,10 @@ from ..conll import Sentence, read_conll
 from ..errors import UserError
 from ..files import find_files
 from ..formats import CharSpan
-from ..labels import OUTSIDE, TypedSpan, spans_from_tags
+from ..labels import OUTSIDE, spans_from_tags
 from ..schemes import MISSING
 from ..tokenizer import BLOCKS
+from .figures import Spans, trimmed
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Sample:
 
     text: str
     words: list[CharSpan]
-    spans: list[TypedSpan]
+    spans: Spans
     tokens: list[str]
     tags: list[str]
 
@@ -54,7 +55,7 @@ def make_sample(sentence: Sentence) -> Sample:
         (words[first][0], words[end - 1][1], kind)
         for first, end, kind in spans_from_tags(tags)
     ]
-    return Sample(text, words, spans, tokens, tags)
+    return Sample(text, words, trimmed(text, spans), tokens, tags)
 
 
 def touch(before: str, after: str) -> bool:

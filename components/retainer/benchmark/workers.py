@@ -1,7 +1,6 @@
 """Which worker file plays which contender, and by which interpreter it is run."""
 
 import json
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,13 +48,16 @@ def make_loadable(checkpoint: Path, folder: Path) -> Path:
     """A checkpoint that spacy-transformers can load: it raises a TypeError if there is
     a tokenizer.json, but not the file that the tokenizer's class was made from.
 
-    RETURNS: the checkpoint itself, or a copy with a tokenizer of no special class.
+    RETURNS: the checkpoint, or links to it beside a tokenizer of no special class.
     """
     settings = checkpoint / "tokenizer_config.json"
     is_whole = any((checkpoint / name).is_file() for name in VOCABULARIES)
     if is_whole or not settings.is_file():
         return checkpoint
-    shutil.copytree(checkpoint, folder, copy_function=shutil.copyfile)
+    folder.mkdir()
+    for file in checkpoint.iterdir():
+        if file.is_file() and file.name != settings.name:
+            (folder / file.name).symlink_to(file.absolute())
     changed = json.loads(settings.read_text("utf-8"))
     changed["tokenizer_class"] = ANY_TOKENIZER
     (folder / settings.name).write_text(json.dumps(changed), "utf-8")
