@@ -212,9 +212,6 @@ def test_a_failure_of_ours_is_the_benchmarks(tmp_path):
 def test_an_environment_is_made_once(tmp_path, monkeypatch):
     wanted, folder, steps = tmp_path / "wanted.txt", tmp_path / "peers", []
     wanted.write_text("a==1\n")
-    monkeypatch.setattr(environment, "subprocess", SimpleNamespace(run=steps.append))
-    with pytest.raises(AttributeError):  # a step has no return code
-        environment.make_environment(folder, wanted)
     folder.mkdir()
     with pytest.raises(UserError, match="holds something else"):
         environment.make_environment(folder, wanted)
@@ -225,7 +222,6 @@ def test_an_environment_is_made_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(environment, "subprocess", SimpleNamespace(run=run))
     (folder / "pyvenv.cfg").touch()
-    steps.clear()
     for _ in range(2):
         python = environment.make_environment(folder, wanted)
     assert [step[1:3] for step in steps] == [["-m", "venv"], ["-m", "pip"]]
@@ -256,7 +252,8 @@ def test_a_checkpoint_without_the_file_of_its_tokenizer(checkpoint, tmp_path):
     settings = json.loads((loadable / "tokenizer_config.json").read_text())
     assert settings["tokenizer_class"] == ANY_TOKENIZER
     assert (loadable / "tokenizer.json").is_file()
-    assert settings["tokenizer_class"] not in (checkpoint / "config.json").read_text()
+    kept = json.loads((checkpoint / "tokenizer_config.json").read_text())
+    assert kept["tokenizer_class"].startswith("XLMRoberta")
     whole = tmp_path / "whole"
     whole.mkdir()
     (whole / "sentencepiece.bpe.model").touch()
@@ -375,7 +372,8 @@ def test_scale(monkeypatch, in_process, conll, checkpoint, tmp_path):
     bench(monkeypatch, "scale", *args, *sizes)
     runs = json.loads((tmp_path / "scale.json").read_text())["runs"]
     assert [run["contender"] for run in runs] == in_process == ["12 words", "40 words"]
-    assert [run["n_words"] // 11 for run in runs] == [2, 4]
+    for run, size in zip(runs, (12, 40), strict=True):
+        assert size <= run["n_words"] < size + 6
 
 
 def test_convert_is_a_whole_process(monkeypatch, conll, tmp_path, capsys):
@@ -447,7 +445,7 @@ def test_a_fresh_head_frozen_layers_and_first_pieces(peers, checkpoint):
     (one,) = student.features
     assert [label for label in one["labels"] if label >= 0] == [3, 0]
     assert one["labels"][0] == one["labels"][-1] == -100
-    assert len(one["labels"]) == len(one["input_ids"]) > 4
+    assert len(one["labels"]) == len(one["input_ids"])
 
 
 def test_calls_are_timed_behind_those_that_warm_up(peers):

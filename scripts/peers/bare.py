@@ -6,17 +6,17 @@ The words are given, the batches sorted by length: what no reader of text can be
 import time
 
 import torch
+from classifier import MAX_PIECES, load_tokenizer
 from job import Job, Spans, run, time_calls
-from transformers import AutoModelForTokenClassification, AutoTokenizer
+from transformers import AutoModelForTokenClassification
 
-MAX_PIECES = 512
 N_WARM_UP = 4  # batches
 
 
 def work(job: Job) -> Job:
     model = AutoModelForTokenClassification.from_pretrained(job["checkpoint"])
     model = model.to(getattr(torch, job["precision"])).eval()
-    tokenizer = AutoTokenizer.from_pretrained(job["checkpoint"])
+    tokenizer = load_tokenizer(job["checkpoint"])
     encoded = encode(tokenizer, model.config, job["texts"], job["words"])
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]["input_ids"]))
     size = job["batch_size"]

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from job import Job
-from transformers import AutoModelForTokenClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer
 
 IGNORED = -100
 MAX_PIECES = 512
+SPACE_PREFIXED = {"roberta", "longformer", "bart", "gpt2", "deberta", "bloom"}
 LAYER = re.compile(r"(?:encoder|transformer)\.layer\.(\d+)\.")
 
 
@@ -37,8 +38,15 @@ def prepare(job: Job) -> Classifier:
         ignore_mismatched_sizes=True,  # this is what makes the head a fresh one
     ).float()
     freeze(model, job["frozen"])
-    tokenizer = AutoTokenizer.from_pretrained(job["checkpoint"])
+    tokenizer = load_tokenizer(job["checkpoint"])
     return Classifier(model, tokenizer, encode(tokenizer, tags, job["sentences"]))
+
+
+def load_tokenizer(checkpoint: str) -> Any:
+    """Of some the words must be told to begin with a space."""
+    is_spaced = AutoConfig.from_pretrained(checkpoint).model_type in SPACE_PREFIXED
+    how = {"add_prefix_space": True} if is_spaced else {}
+    return AutoTokenizer.from_pretrained(checkpoint, **how)
 
 
 def freeze(model: Any, n_layers: int) -> None:

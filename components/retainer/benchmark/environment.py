@@ -47,12 +47,12 @@ def find_missing(python: str, modules: Sequence[str]) -> set[str]:
         "import json, sys; from importlib.util import find_spec;"
         "print(json.dumps([name for name in sys.argv[1:] if not find_spec(name)]))"
     )
-    run = subprocess.run(
-        [python, "-c", code, *modules], capture_output=True, encoding="utf-8"
-    )
-    if run.returncode:
+    command = [python, "-c", code, *modules]
+    try:
+        run = subprocess.run(command, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
         raise UserError(
-            f"An interpreter was expected at '{python}', but it fails: "
-            f"{run.stderr.strip()[-200:]}. Remove the folder of --peers."
-        )
+            f"An interpreter was expected at '{python}', but it fails: {error}. Remove "
+            "the folder of --peers, so that it is made anew."
+        ) from error
     return set(json.loads(run.stdout))
