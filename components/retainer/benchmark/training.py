@@ -139,7 +139,9 @@ def train_in_turns(
                 reader = workers.ours(name, job | {"pipeline": str(model)})
             else:
                 given = {"checkpoint": str(model), "precision": "float32"}
-                reader = workers.peer(name, "bare.py", job | given | {"batch_size": 32})
+                reader = workers.peer(
+                    name, "bare.py", job | given | {"batch_sizes": [16]}
+                )
             run = bench.run(reader)
             if isinstance(run, str):
                 done.fail(name, run)
