@@ -87,16 +87,7 @@ def training_contenders(
 ) -> list[Contender]:
     """settings: epochs, and the peers' batch_size, rate and seed. n_layers: of all."""
     output = str(lesson.folder / "model")
-    overrides = {
-        "paths.base": str(checkpoint),
-        "paths.train": str(lesson.folder / "train.spacy"),
-        "paths.dev": str(lesson.folder / "dev.spacy"),
-        "system.device": "cpu",
-        "system.seed": settings["seed"],
-        "training.max_epochs": settings["epochs"],
-        "training.eval_frequency.epochs": NEVER,
-        "training.patience.epochs": NEVER,
-    }
+    overrides = override(lesson, checkpoint, settings)
     ours = {"action": "train", "config": str(config), "output": output}
     job = settings | {
         "checkpoint": str(checkpoint),
@@ -120,6 +111,22 @@ def training_contenders(
         workers.peer(f"{loop}, 2 layers frozen", "loop.py", job),
         workers.peer(f"{loop}, {half} frozen", "loop.py", job | {"frozen": half}),
     ]
+
+
+def override(
+    lesson: Lesson, checkpoint: Path, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """What is other than in the config: nothing of how it trains but the epochs."""
+    return {
+        "paths.base": str(checkpoint),
+        "paths.train": str(lesson.folder / "train.spacy"),
+        "paths.dev": str(lesson.folder / "dev.spacy"),
+        "system.device": "cpu",
+        "system.seed": settings["seed"],
+        "training.max_epochs": settings["epochs"],
+        "training.eval_frequency.epochs": NEVER,
+        "training.patience.epochs": NEVER,
+    }
 
 
 def train_in_turns(

@@ -69,17 +69,18 @@ def use_contenders(
     bare = job | {"batch_sizes": BARE_SIZES}
     wrap = job | {"checkpoint": str(loadable)}
     pipes, by_n = "spacy_huggingface_pipelines", f"{batch_size} at a time"
+    pipelines = {
+        f"simple, {by_n}": many | simple,
+        f"first, {by_n}": many | first,
+        "first, 1 at a time": single | first,
+        "first, 1 at a time, bfloat16": single | first | half,
+    }
     return [
         workers.ours(AUTO, ours | {"precision": "auto"}),
         workers.ours(FLOAT32, ours),
         *(
             workers.peer(f"transformers pipeline, {name}", "pipeline.py", one)
-            for name, one in {
-                f"simple, {by_n}": many | simple,
-                f"first, {by_n}": many | first,
-                "first, 1 at a time": single | first,
-                "first, 1 at a time, bfloat16": single | first | half,
-            }.items()
+            for name, one in pipelines.items()
         ),
         workers.peer("spacy-huggingface-pipelines", "hf_token_pipe.py", many, pipes),
         workers.peer("spacy-wrap", "wrap.py", wrap, "spacy_wrap"),
