@@ -192,7 +192,8 @@ class TransformerNER(TrainablePipe):
     ) -> dict[str, float]:
         """Forward and back, one group of docs at a time; a step only with `sgd`.
 
-        drop: not used, the checkpoint's own configuration has its dropout.
+        drop: not used, the checkpoint's own configuration has its dropout (but see
+        `attention` and `trunk`).
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)

@@ -90,8 +90,8 @@ class Trunk:
         input_ids, mask: (n, pieces), the same windows, padded.
         """
         keys = [ids.tobytes() for ids in windows]
-        new = [i for i, key in enumerate(keys) if key not in self._known]
-        fresh = {}
+        places = {key: i for i, key in enumerate(keys) if key not in self._known}
+        new, fresh = [*places.values()], {}
         if new:
             longest = max(len(windows[i]) for i in new)
             with torch.no_grad():
