@@ -1,13 +1,10 @@
 """Weights between a trained pipeline's and its teacher's: no training, one number."""
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import srsly
-from safetensors import SafetensorError
-from spacy.language import Language
 from spacy.tokens import Doc
 from tqdm import tqdm
 from typer import Option
@@ -17,6 +14,7 @@ from retainer.cli import run
 from retainer.corpus import read_docs
 from retainer.errors import UserError
 from retainer.files import find_files, replacing, write_text
+from retainer.folders import check_output, replacing_folder
 from retainer.interpolation import check_weights, draw, move, sweep, sweep_table
 from retainer.report import load_student, load_teacher
 
@@ -104,45 +102,9 @@ def write(
     # the scores in it are of other weights
     nlp.meta["performance"] = {}
     nlp.meta["interpolation"] = {"teacher": teacher, "weight": weight}
-    save(nlp, output)
+    with replacing_folder(output) as made:
+        nlp.to_disk(made)
     msg.good(f"Saved the pipeline, {weight:g} of it the teacher's, to {output}")
-
-
-def check_output(output: Path, inputs: Iterable[Path]) -> None:
-    """Raise UserError unless it can be replaced and nothing that is read is lost."""
-    place = output.resolve()
-    for path in inputs:
-        there = path.resolve()
-        is_inside = there.is_relative_to(place) or place.is_relative_to(there)
-        if path.exists() and is_inside:
-            raise UserError(
-                "A folder apart from student and teacher was expected as the output, "
-                f"but '{output}' and '{path}' share files. Give another output folder."
-            )
-    is_pipeline = (output / "config.cfg").is_file() and (output / "meta.json").is_file()
-    if output.exists() and not is_pipeline:
-        raise UserError(
-            f"A pipeline to replace, or nothing, was expected at '{output}', but there "
-            "is something else. Give another output folder."
-        )
-
-
-def save(nlp: Language, output: Path) -> None:
-    """Write aside, then rename: the folder is whole or as it was."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".") as aside:
-            made = Path(aside) / "new"
-            nlp.to_disk(made)
-            if output.exists():
-                output.rename(Path(aside) / "old")
-            made.rename(output)
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"A folder that can be written was expected at '{output}', but it cannot: "
-            f"{getattr(error, 'strerror', None) or error}. Correct the path, its "
-            "permissions or the space on the disk."
-        ) from error
 
 
 def measure(

@@ -62,6 +62,7 @@ def run_batch(
     lengths = np.array([len(ids) for ids in batch.ids])
     padding = MAX_PADDING if shim.device.type == "cpu" else None
     how = {"with_features": with_features, "remember": remember or is_train}
+    max_batch_pieces = 1 if shim.reads_singly else max_batch_pieces
     for group in group_by_length(lengths, max_batch_pieces, padding):
         with torch.inference_mode(not is_train):
             read = _run_group(shim, batch, group, **how)

@@ -3,7 +3,6 @@
 Nothing here knows of spaCy or Thinc.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import file_digest, sha256
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 # Their BPE writes a word's leading space into its pieces: pre-split words need one.
 SPACE_PREFIXED = {"roberta", "longformer", "bart", "gpt2", "deberta", "bloom"}
+ONNX_FILE = "model.onnx"  # in the place of weights (see `exported`)
 # What transformers raises over files that are missing, cut short or of another shape.
 UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError)
 # A new row's logit is the mean of the old logits, less this: it never is the greatest.
@@ -76,23 +76,17 @@ def load_checkpoint(
     name: str, revision: str | None = None
 ) -> tuple["PreTrainedModel", "PreTrainedTokenizerFast"]:
     """Weights in float32, and the fast tokenizer. A folder needs no network."""
-    from transformers import AutoModelForTokenClassification, AutoTokenizer
+    from transformers import AutoModelForTokenClassification
 
     config = load_config(name, revision)
-    options = {"revision": revision, "trust_remote_code": False, **_locate(name)}
-    spaced = config.model_type in SPACE_PREFIXED
     try:
         module, info = AutoModelForTokenClassification.from_pretrained(
             name,
             config=config,
             output_loading_info=True,
-            **options,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(
-            name,
-            use_fast=True,
-            **({"add_prefix_space": True} if spaced else {}),
-            **options,
+            revision=revision,
+            trust_remote_code=False,
+            **_locate(name),
         )
     except UNREADABLE as error:
         raise _unreadable(name, error) from error
@@ -102,6 +96,21 @@ def load_checkpoint(
             f"{', '.join(sorted(info['missing_keys']))} is missing. Give the "
             "checkpoint as it was fine-tuned, not its encoder alone."
         )
+    return module.float().eval(), load_tokenizer(name, revision, config)
+
+
+def load_tokenizer(
+    name: str, revision: str | None, config: "PretrainedConfig"
+) -> "PreTrainedTokenizerFast":
+    from transformers import AutoTokenizer
+
+    options = {"revision": revision, "trust_remote_code": False, **_locate(name)}
+    if config.model_type in SPACE_PREFIXED:
+        options["add_prefix_space"] = True
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True, **options)
+    except UNREADABLE as error:
+        raise _unreadable(name, error) from error
     if not tokenizer.is_fast:
         raise UserError(
             f"A fast tokenizer (tokenizer.json) was expected in '{name}', but "
@@ -109,7 +118,7 @@ def load_checkpoint(
         )
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
-    return module.float().eval(), tokenizer
+    return tokenizer
 
 
 def fingerprint(name: str, revision: str | None) -> str:
@@ -130,6 +139,12 @@ def fingerprint(name: str, revision: str | None) -> str:
 
 
 def _unreadable(name: str, error: Exception) -> UserError:
+    if (Path(name) / ONNX_FILE).is_file():
+        return UserError(
+            f"Weights to train or to run by torch were expected in '{name}', but it "
+            f"holds {ONNX_FILE}, made by scripts/optimise.py. Give the checkpoint of "
+            "the pipeline that it was made from, or set `backend = onnxruntime`."
+        )
     return UserError(
         f"A HuggingFace checkpoint was expected at '{name}', but it cannot be read: "
         f"{str(error).splitlines()[0]}. Give a folder, or a hub id and a network."
@@ -245,21 +260,3 @@ def save_checkpoint(
     """Write a HuggingFace folder: config.json, model.safetensors, tokenizer files."""
     module.save_pretrained(path, safe_serialization=True)
     tokenizer.save_pretrained(path)
-
-
-def checkpoint_to_files(
-    module: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast"
-) -> dict[str, bytes]:
-    """The files of `save_checkpoint` by name."""
-    with tempfile.TemporaryDirectory() as folder:
-        save_checkpoint(module, tokenizer, Path(folder))
-        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
-
-
-def checkpoint_from_files(
-    files: dict[str, bytes],
-) -> tuple["PreTrainedModel", "PreTrainedTokenizerFast"]:
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
-            (Path(folder) / Path(name).name).write_bytes(content)
-        return load_checkpoint(folder)

@@ -22,6 +22,7 @@ DEFAULT_CONFIG = {
         "max_batch_pieces": 4096,
         "precision": "auto",
         "device": "auto",
+        "backend": "torch",
     },
     "loss": {"@misc": "retainer.CrossEntropy.v1"},
     "decoder": {"@misc": "retainer.GreedyDecoder.v1"},

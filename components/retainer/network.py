@@ -40,6 +40,7 @@ def build_token_classifier(
     max_batch_pieces: int,
     precision: Literal["auto", "float32", "bfloat16"],
     device: str,
+    backend: Literal["torch", "onnxruntime"],
 ) -> Model[list[Doc], list[Floats2d]]:
     """`retainer.TokenClassifier.v1`: one row of logits per token.
 
@@ -55,6 +56,9 @@ def build_token_classifier(
     max_batch_pieces: padded pieces that go through the encoder at once.
     precision: auto is bfloat16 where the hardware has it, else float32.
     device: auto (CUDA, else MPS, else CPU), or a torch device such as cuda:1.
+    backend: onnxruntime reads model.onnx in the weights' place, which
+        scripts/optimise.py makes, on the CPU and in that file's precision; it cannot be
+        trained.
 
     The attrs are the component's way in: each takes the model first.
     """
@@ -64,7 +68,11 @@ def build_token_classifier(
         init=partial(init, name=name, revision=revision, head=head),
         shims=[
             CheckpointShim(
-                device=device, precision=precision, freeze=freeze, head_rate=head_rate
+                device=device,
+                precision=precision,
+                freeze=freeze,
+                head_rate=head_rate,
+                backend=backend,
             )
         ],
         attrs={
@@ -91,7 +99,7 @@ def init(
     """Load the checkpoint, unless one is there already: a saved pipeline stays."""
     if model.shims[0].is_loaded:
         return
-    module, tokenizer = checkpoint.load_checkpoint(name, revision)
+    module, tokenizer = model.shims[0].load(name, revision)
     if head == "fresh":
         checkpoint.replace_head(module, checkpoint.tags_of(module.config))
     _put(model, module, tokenizer)
@@ -99,7 +107,7 @@ def init(
 
 def load(model: Network, path: Path) -> None:
     """Read the folder that `save` wrote."""
-    _put(model, *checkpoint.load_checkpoint(str(path)))
+    _put(model, *model.shims[0].load(str(path)))
 
 
 def save(model: Network, path: Path) -> None:

@@ -50,7 +50,7 @@ class Replay:
 
     def read(self, nlp: Language) -> None:
         """Make the docs with the pipeline's tokenizer."""
-        sample = _sample(self._texts(nlp), self.n_texts)
+        sample = _sample(read_texts(self.path, self.column, nlp), self.n_texts)
         if not sample:
             raise UserError(
                 f"Texts to replay were expected in '{self.path}', but there are none "
@@ -79,16 +79,18 @@ class Replay:
             self._owed -= max(len(drawn[-1]), 1)
         return drawn
 
-    def _texts(self, nlp: Language) -> Iterator[str]:
-        raw = []
-        if self.path.is_dir():
-            files = sorted(self.path.iterdir())
-            raw = [file for file in files if data_suffix(file) in RAW_SUFFIXES]
-        for path in raw or find_files([self.path]):
-            if data_suffix(path) in RAW_SUFFIXES:
-                yield from (text.text for text in TextFile(path, self.column))
-            else:
-                yield from (doc.text for doc in read_docs(path, nlp))
+
+def read_texts(path: Path, column: str, nlp: Language) -> Iterator[str]:
+    """The texts of a file of any kind, or of a folder (see `configure_replay`)."""
+    raw = []
+    if path.is_dir():
+        files = sorted(path.iterdir())
+        raw = [file for file in files if data_suffix(file) in RAW_SUFFIXES]
+    for file in raw or find_files([path]):
+        if data_suffix(file) in RAW_SUFFIXES:
+            yield from (text.text for text in TextFile(file, column))
+        else:
+            yield from (doc.text for doc in read_docs(file, nlp))
 
 
 def _sample(texts: Iterator[str], n: int) -> list[str]:

@@ -1,8 +1,10 @@
 """The torch side of a Thinc model: device, precision, optimizer step, bytes."""
 
+import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import srsly
@@ -14,10 +16,13 @@ from thinc.types import Ints1d
 from . import checkpoint
 from .attention import FusedAttention
 from .errors import UserError
+from .exported import load_exported
 from .freezing import freeze
 from .half import copy_in_half, state_of
 from .pieces import pad
 from .trunk import Trunk
+
+LOADERS = {"torch": checkpoint.load_checkpoint, "onnxruntime": load_exported}
 
 
 def pick_device(name: str) -> torch.device:
@@ -50,6 +55,9 @@ def has_bfloat16(device: torch.device) -> bool:
 class CheckpointShim(PyTorchShim):
     """Holds the module and its tokenizer, both None until loaded.
 
+    backend: onnxruntime holds an `exported.ExportedNetwork` in the module's place, on
+    the CPU whatever the device.
+
     In place of PyTorchShim's: autocast on any device, weights that are steered by a
     Thinc optimizer but stepped by torch's fused AdamW, and safetensors, no pickle.
     """
@@ -61,11 +69,13 @@ class CheckpointShim(PyTorchShim):
         precision: str,
         freeze: float | list[str],
         head_rate: float,
+        backend: str = "torch",
     ):
-        super().__init__(None, device=pick_device(device))
+        self._place = pick_device(device if backend == "torch" else "cpu")
+        super().__init__(None, device=self._place)
         self._tokenizer: Any = None
         self._freeze, self._head_rate = freeze, head_rate
-        self._place = pick_device(device)
+        self._load = LOADERS[backend]
         is_half = precision == "auto" and has_bfloat16(self._place)
         self._autocast = {
             "device_type": self._place.type,
@@ -105,10 +115,21 @@ class CheckpointShim(PyTorchShim):
                 "nlp.initialize() first, or load a saved pipeline."
             )
 
+    @property
+    def reads_singly(self) -> bool:
+        """Whether what is said of a window would depend on others beside it."""
+        return getattr(self.module, "reads_singly", False)
+
+    def load(self, name: str, revision: str | None = None) -> tuple[Any, Any]:
+        """What is to be `put`: the module and the tokenizer of a checkpoint."""
+        return self._load(name, revision)
+
     def put(self, module: Any, tokenizer: Any) -> None:
         """Hold a module, with what is to be frozen frozen, wherever it came from."""
-        freeze(module, self._freeze)
-        self._model, self._tokenizer = module.to(self._place), tokenizer
+        if isinstance(module, torch.nn.Module):
+            freeze(module, self._freeze)
+            module = module.to(self._place)
+        self._model, self._tokenizer = module, tokenizer
         self.__dict__.pop("trunk", None)
         self.forget_parameters()
 
@@ -156,7 +177,8 @@ class CheckpointShim(PyTorchShim):
 
     def _get_half(self) -> Any | None:
         """The module to use in bfloat16, made again after the weights changed."""
-        if not self._autocast["enabled"]:
+        is_torch = isinstance(self.module, torch.nn.Module)
+        if not is_torch or not self._autocast["enabled"]:
             return None
         state = state_of(self.module)
         if self._half is None or self._half[0] != state:
@@ -210,14 +232,20 @@ class CheckpointShim(PyTorchShim):
     def to_device(self, device_type: str, device_id: int) -> None:
         self._place = torch.device("cpu" if device_type == "cpu" else "cuda", device_id)
         self._autocast["device_type"] = self._place.type
-        if self._model is not None:
+        if isinstance(self._model, torch.nn.Module):
             self._model.to(self._place)
             self.__dict__.pop("trunk", None)
 
     def to_bytes(self) -> bytes:
-        files = checkpoint.checkpoint_to_files(self.module, self.tokenizer)
+        """The files of the checkpoint by name."""
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint.save_checkpoint(self.module, self.tokenizer, Path(folder))
+            files = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
         return srsly.msgpack_dumps(files)
 
     def from_bytes(self, bytes_data: bytes) -> "CheckpointShim":
-        self.put(*checkpoint.checkpoint_from_files(srsly.msgpack_loads(bytes_data)))
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in srsly.msgpack_loads(bytes_data).items():
+                (Path(folder) / Path(name).name).write_bytes(content)
+            self.put(*self.load(folder))
         return self

@@ -145,6 +145,7 @@ def configure_checkpoint_teacher(
             max_batch_pieces=max_batch_pieces,
             precision=precision,
             device=device,
+            backend="torch",
         )
         network.initialize()
         return network
