@@ -59,8 +59,8 @@ def main(
     max_loss: Annotated[
         float | None,
         Option(
-            help="Points of F1 (0 to 100) that may be lost on all these files together; "
-            "if more are, nothing is written and the exit status is 1",
+            help="Points of F1 (0 to 100) that may be lost, on all these files "
+            "together; if more are, nothing is written and the exit status is 1",
             rich_help_panel=CHECK,
         ),
     ] = None,

@@ -14,12 +14,20 @@ from .corpus import read_docs
 from .errors import UserError
 from .forgotten import char_spans
 from .inspection.tables import Cell, Table
-from .report import Counts, count, difference, file_names, merge, points
+from .report import (
+    Counts,
+    Track,
+    count,
+    difference,
+    file_names,
+    merge,
+    points,
+    predict,
+)
 
 MOST_TEXTS = 200  # that are read for the time
 N_ROUNDS = 3  # that each pipeline reads them, in turns
 
-Track = Callable[[Iterable[Doc], int], Iterable[Doc]]
 Pair = tuple[float, float]  # before, after
 
 
@@ -54,7 +62,7 @@ def compare(
         texts += (ref.text for ref in references)
         said = []
         for nlp, part in zip((before, after), counts, strict=True):
-            docs = list(track(nlp.pipe(ref.text for ref in references), len(references)))
+            docs = predict(nlp, references, track)
             part[name] = count(docs, references)
             said.append([set(char_spans(doc)) for doc in docs])
         for first, second in zip(*said, strict=True):

@@ -23,8 +23,9 @@ UNTRAINABLE = (
 class ExportedNetwork:
     """Stands where a module does, with as much of one as reading texts needs.
 
-    graph: the ONNX file's content; its path, if nothing is to be saved. reads_singly: whether each window is to be read
-        alone, since int8 rounds by the greatest value of all that is read at once.
+    graph: the ONNX file's content, or its path if the network is not to be saved.
+    reads_singly: whether each window is to be read alone, since int8 rounds by the
+        greatest value of all that is read at once.
     """
 
     def __init__(self, config: "PretrainedConfig", graph: bytes | str):
@@ -103,11 +104,12 @@ def open_session(graph: bytes | str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors
+    unreadable = (raised.InvalidArgument, raised.InvalidGraph, raised.InvalidProtobuf)
     try:
         return onnxruntime.InferenceSession(
             graph, options, providers=["CPUExecutionProvider"]
         )
-    except (raised.InvalidArgument, raised.InvalidGraph, raised.InvalidProtobuf) as error:
+    except unreadable as error:
         raise UserError(
             "An ONNX file was expected that ONNX Runtime reads, but it does not: "
             f"{str(error).splitlines()[0]}. Make it again by scripts/optimise.py."

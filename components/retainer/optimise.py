@@ -1,12 +1,13 @@
 """A trained pipeline made faster or smaller, in place."""
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from spacy.language import Language
-from spacy.util import logger, minibatch
+from spacy.util import minibatch
 from torch import nn
 
 from .errors import UserError
@@ -17,6 +18,7 @@ from .shim import CheckpointShim
 from .trimming import kept_pieces, trim_embeddings, trim_tokenizer, used_pieces
 
 COMPONENT = "transformer_ner"
+logger = logging.getLogger(__name__)  # its words of progress are shown by scripts
 TEXTS_AT_ONCE = 256
 REQUIREMENT = "onnxruntime>=1.20"
 
