@@ -23,7 +23,9 @@ STEPS = {step["name"]: step for step in PROJECT["commands"]}
 # what spaCy's own commands load of the package, by entry point
 PIPELINE = ["factory", "network", "tokenizer", "scoring"]
 PIPELINE += ["losses", "background", "decoding", "teacher", "replay", "config"]
-RUN_PIPELINES = {"scripts/report.py", "scripts/inspect_corpus.py", "scripts/ablate.py"}
+RUN_PIPELINES = {
+    f"scripts/{name}.py" for name in ("report", "inspect_corpus", "ablate", "optimise")
+}
 SENTENCES = {
     "train": "Anna\tB-PER\nwaits\tO\nfor\tO\nNorthway\tB-COURIER\nFreight\tI-COURIER\n",
     "dev": "Swiftline\tB-COURIER\nfound\tO\nPetra\tB-PER\n\ncall\tO\n555\tB-PHONE\n",
@@ -111,7 +113,7 @@ def test_no_dep_is_a_folder_of_code(name):
 
 def test_workflow_has_every_step():
     steps = PROJECT["workflows"]["all"]
-    assert set(steps) == set(STEPS) - {"run-arms", "clean", "fetch"}
+    assert set(steps) == set(STEPS) - {"run-arms", "clean", "fetch", "optimise"}
     assert PROJECT["workflows"]["ablate"] == [*steps[:2], "run-arms"]
     assert PROJECT["workflows"]["finetune"] == [steps[0], *steps[2:]]
     assert steps[-1] == "report"  # ends by printing its summary
