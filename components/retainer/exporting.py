@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from .checkpoint import get_head
 from .errors import UserError
 from .exported import QUANTISED, ExportedNetwork
+from .smoothing import smooth
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,11 +39,14 @@ class _Logits(nn.Module):
 
 
 def export(module: "PreTrainedModel", *, int8: bool) -> ExportedNetwork:
-    """The same function for ONNX Runtime. int8: the encoder's linear layers, and the
-    embeddings of pieces, are quantised; the head is not. The module goes to the CPU.
+    """The same function for ONNX Runtime. The module is used up.
+
+    int8: the linear layers and the embeddings are quantised, but for the head and
+        layers that would lose too much (see `smoothing`).
     """
     onnx = _require_onnx()
     module = module.float().cpu().eval()
+    kept = smooth(module) if int8 else []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
         _trace(module, path)
@@ -51,7 +54,7 @@ def export(module: "PreTrainedModel", *, int8: bool) -> ExportedNetwork:
         _compare(module, path)
         if int8:
             quantised = Path(folder) / "int8.onnx"
-            _quantise(graph, _head_nodes(module, graph), quantised)
+            _quantise(graph, _nodes_of(kept, graph), quantised)
             graph = onnx.load(quantised)
             onnx.helper.set_model_props(graph, {QUANTISED: "1"})
     if graph.ByteSize() > LARGEST:
@@ -137,12 +140,11 @@ def _compare(module: "PreTrainedModel", path: Path) -> None:
             )
 
 
-def _head_nodes(module: "PreTrainedModel", graph: Any) -> list[str]:
-    """What of the graph is the layer to the tags; the exporter names nodes by it."""
-    head = get_head(module)
-    name = next(name for name, layer in module.named_modules() if layer is head)
-    place = f"/module/{name.replace('.', '/')}/"
-    return [node.name for node in graph.graph.node if node.name.startswith(place)]
+def _nodes_of(layers: list[str], graph: Any) -> list[str]:
+    """The exporter names the nodes by the layers."""
+    starts = tuple(f".module.{name}." for name in layers)
+    nodes = (node.name for node in graph.graph.node)
+    return [name for name in nodes if name.replace("/", ".").startswith(starts)]
 
 
 def _quantise(graph: Any, kept: list[str], path: Path) -> None:
