@@ -31,9 +31,10 @@ class ExportedNetwork:
     def __init__(self, config: "PretrainedConfig", graph: bytes | str):
         self.config = config
         self._graph = graph
-        self._session = open_session(graph)
-        self._process = os.getpid()
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        # By process: threads do not outlive a fork, as by nlp.pipe(n_process=2), and a
+        # session that waits for its own to end must not be dropped there.
+        self._sessions = {os.getpid(): open_session(graph)}
+        metadata = self._get_session().get_modelmeta().custom_metadata_map
         self.reads_singly = QUANTISED in metadata
 
     def __call__(
@@ -47,13 +48,16 @@ class ExportedNetwork:
 
         if output_hidden_states:
             raise UserError(UNTRAINABLE)
-        if self._process != os.getpid():  # threads do not outlive a fork
-            self._session, self._process = open_session(self._graph), os.getpid()
         feed = {"input_ids": input_ids, "attention_mask": attention_mask}
-        (logits,) = self._session.run(
+        (logits,) = self._get_session().run(
             None, {name: values.cpu().numpy() for name, values in feed.items()}
         )
         return TokenClassifierOutput(logits=torch.from_numpy(logits))
+
+    def _get_session(self) -> Any:
+        if os.getpid() not in self._sessions:
+            self._sessions[os.getpid()] = open_session(self._graph)
+        return self._sessions[os.getpid()]
 
     def train(self, mode: bool = True) -> "ExportedNetwork":
         if mode:
