@@ -33,7 +33,7 @@ def main(
         bool,
         Option(
             "--int8",
-            help="Weights of 8 bits, which is a quarter; run by ONNX Runtime, too",
+            help="Most weights in 8 bits, a third of the size; by ONNX Runtime, too",
             rich_help_panel=WHAT,
         ),
     ] = False,
