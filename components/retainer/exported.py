@@ -28,6 +28,8 @@ class ExportedNetwork:
         greatest value of all that is read at once.
     """
 
+    training = False
+
     def __init__(self, config: "PretrainedConfig", graph: bytes | str):
         self.config = config
         self._graph = graph
