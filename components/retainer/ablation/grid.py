@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+import torch
 from spacy.language import Language
 from spacy.tokens import Doc
 
@@ -14,7 +15,7 @@ from .corpora import Corpora, OldCorpora, entity_types, read_old, read_task, wri
 from .plan import Run
 from .scores import Scores, arrays, count_each, figures
 from .store import Result, Store
-from .training import train_all
+from .training import threads_of_each, train_all
 
 
 @dataclass
@@ -35,6 +36,7 @@ def train_runs(
     """
     if not runs:
         return
+    torch.set_num_threads(threads_of_each(jobs))  # more would only wait for cores
     bench = make_bench(store, runs)
     try:
         with closing(train_all(runs, store.prepare, jobs)) as trained:
