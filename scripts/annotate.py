@@ -14,7 +14,7 @@ from retainer.annotate import Totals, annotate, fingerprint, how_to_go_on
 from retainer.cli import run
 from retainer.errors import UserError
 from retainer.partfile import PartFile
-from retainer.report import load_student
+from retainer.pipelines import load_student
 from retainer.texts import TextFile
 
 

@@ -20,7 +20,7 @@ from retainer.inspection import LIMIT, inspect_corpus
 from retainer.inspection.page import to_html
 from retainer.inspection.sections import sections
 from retainer.inspection.tables import Table, show
-from retainer.report import load_teacher
+from retainer.pipelines import load_teacher
 
 MOST_ROWS = 12  # of a table in the terminal
 WIDEST = 60

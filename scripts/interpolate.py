@@ -16,7 +16,7 @@ from retainer.errors import UserError
 from retainer.files import find_files, replacing, write_text
 from retainer.folders import check_output, replacing_folder
 from retainer.interpolation import check_weights, draw, move, sweep, sweep_table
-from retainer.report import load_student, load_teacher
+from retainer.pipelines import load_student, load_teacher
 
 WRITE, MEASURE = "To write one pipeline", "To measure many weights"
 TENTHS = [i / 10 for i in range(11)]

@@ -15,7 +15,7 @@ from retainer.files import find_files
 from retainer.folders import check_output, replacing_folder
 from retainer.markdown import to_table as to_markdown
 from retainer.optimise import Options, optimise
-from retainer.report import load_student
+from retainer.pipelines import load_student
 
 WHAT, CHECK = "What is to be done, alone or together", "What it may cost"
 

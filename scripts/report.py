@@ -13,11 +13,8 @@ from retainer.budget import check_limits, demand, describe_budget, judge
 from retainer.cli import run
 from retainer.files import find_files, write_text
 from retainer.markdown import summary_table, to_markdown
-from retainer.report import (
-    build_report,
-    load_student,
-    load_teacher,
-)
+from retainer.pipelines import load_student, load_teacher
+from retainer.report import build_report
 from retainer.report_page import to_html
 
 

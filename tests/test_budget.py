@@ -10,7 +10,7 @@ from spacy.language import Language
 from retainer.budget import check_limits, demand, describe_budget, judge
 from retainer.corpus import blank_pipeline
 from retainer.errors import UserError
-from retainer.report import load_teacher
+from retainer.pipelines import load_teacher
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "report.py"
 TEXT = "Anna Weber sent a parcel to Lisbon by Northway Freight ."

@@ -29,7 +29,7 @@ from retainer.inspection.regime import (
     overlapping,
 )
 from retainer.inspection.repeats import bare, collect_uses, open_surfaces
-from retainer.report import load_teacher
+from retainer.pipelines import load_teacher
 
 TYPES = ("PER", "ORG", "LOC")
 

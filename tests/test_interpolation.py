@@ -25,7 +25,8 @@ from retainer.interpolation import (
     sweep_table,
     weights_of,
 )
-from retainer.report import count, load_student, points, predict
+from retainer.pipelines import load_student, predict
+from retainer.report import count, points
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "interpolate.py"
 OLD = "Anna\tB-PER\nwaits\tO\nin\tO\nLisbon\tB-LOC\n\nNorthway\tB-ORG\nFreight\tI-ORG\n"

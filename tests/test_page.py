@@ -14,7 +14,7 @@ from retainer.inspection import inspect_corpus
 from retainer.inspection.page import make_plots, to_html
 from retainer.inspection.sections import sections
 from retainer.inspection.tables import Table, make_section, show
-from retainer.report import load_teacher
+from retainer.pipelines import load_teacher
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "inspect_corpus.py"
 EVIL = "<script>alert(1)</script>"

@@ -16,6 +16,12 @@ from retainer.markdown import (
     to_markdown,
     to_table,
 )
+from retainer.pipelines import (
+    load_student,
+    load_teacher,
+    predict,
+    predict_on_gold_tokens,
+)
 from retainer.report import (
     Measured,
     build_report,
@@ -25,12 +31,8 @@ from retainer.report import (
     file_names,
     forgetting,
     learnt,
-    load_student,
-    load_teacher,
     merge,
     points,
-    predict,
-    predict_on_gold_tokens,
     token_scores,
 )
 

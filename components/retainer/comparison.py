@@ -14,16 +14,8 @@ from .corpus import read_docs
 from .errors import UserError
 from .forgotten import char_spans
 from .inspection.tables import Cell, Table
-from .report import (
-    Counts,
-    Track,
-    count,
-    difference,
-    file_names,
-    merge,
-    points,
-    predict,
-)
+from .pipelines import Track, predict
+from .report import Counts, count, difference, file_names, merge, points
 
 MOST_TEXTS = 200  # that are read for the time
 N_ROUNDS = 3  # that each pipeline reads them, in turns

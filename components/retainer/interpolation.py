@@ -17,7 +17,8 @@ from spacy.tokens import Doc
 
 from .checkpoint import find_head, tags_of
 from .errors import UserError
-from .report import Counts, Track, count, merge, points, predict
+from .pipelines import Track, predict
+from .report import Counts, count, merge, points
 from .teacher import check_teacher
 
 if TYPE_CHECKING:

@@ -5,89 +5,22 @@ of a file, or of all files together. `mean` and `worst` are over files, each cou
 once, so that a large file does not hide a small one.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import spacy
 from spacy.language import Language
 from spacy.scorer import PRFScore
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from .corpus import blank_pipeline, read_docs
-from .errors import UserError
+from .corpus import read_docs
 from .forgotten import Forgotten, compare_entities, confusions, spread
+from .pipelines import Track, predict, predict_on_gold_tokens
 from .scoring import count_by_type, pool, tag_paths
 
 Counts = dict[str, PRFScore]
-Track = Callable[[Iterable[Doc], int], Iterable[Doc]]
-
-
-def load_teacher(name: str, revision: str | None = None) -> Language:
-    """A checkpoint as a pipeline, as it is."""
-    nlp = blank_pipeline("xx")
-    nlp.add_pipe(
-        "transformer_ner", config={"model": {"name": name, "revision": revision}}
-    )
-    nlp.initialize()
-    return nlp
-
-
-def load_student(path: str) -> Language:
-    """A trained pipeline: a folder, or the name of an installed package."""
-    try:
-        nlp = spacy.load(path)
-    except OSError as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise UserError(
-            f"A trained pipeline was expected at '{path}', but it cannot be loaded: "
-            f"{reason}. Give the folder that `spacy train` wrote, such as "
-            "training/model-best."
-        ) from error
-    if "transformer_ner" not in nlp.pipe_names:
-        raise UserError(
-            f"A pipeline with a component `transformer_ner` was expected at '{path}', "
-            f"but it has {', '.join(nlp.pipe_names) or 'none'}."
-        )
-    return nlp
-
-
-def predict(nlp: Language, references: Sequence[Doc], track: Track) -> list[Doc]:
-    """The references' raw text, annotated."""
-    texts = (doc.text for doc in references)
-    return list(track(nlp.pipe(texts), len(references)))
-
-
-def predict_on_gold_tokens(
-    nlp: Language, predicted: Sequence[Doc], references: Sequence[Doc], track: Track
-) -> list[Doc]:
-    """The references annotated with their own tokens, as `evaluate --gold-preproc`.
-
-    predicted: of the raw text; what has the same tokens need not be read again.
-    """
-    docs = list(predicted)
-    pairs = enumerate(zip(predicted, references, strict=True))
-    other = [i for i, (doc, ref) in pairs if _words(doc) != _words(ref)]
-    made = (
-        Doc(
-            nlp.vocab,
-            _words(references[i]),
-            [bool(t.whitespace_) for t in references[i]],
-        )
-        for i in other
-    )
-    annotated = nlp.pipe(made)
-    for i, doc in zip(
-        other, track(annotated, len(other)) if other else annotated, strict=True
-    ):
-        docs[i] = doc
-    return docs
-
-
-def _words(doc: Doc) -> list[str]:
-    return [token.text for token in doc]
 
 
 def count(predicted: Sequence[Doc], references: Sequence[Doc]) -> Counts:

@@ -10,7 +10,8 @@ from spacy.tokens import Doc
 
 from ..docbin import write_docs
 from ..errors import UserError
-from ..report import Counts, load_student, load_teacher
+from ..pipelines import load_student, load_teacher
+from ..report import Counts
 from .corpora import Corpora, OldCorpora, entity_types, read_old, read_task, write_train
 from .plan import Run
 from .scores import Scores, arrays, count_each, figures

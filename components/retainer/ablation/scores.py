@@ -9,7 +9,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.types import Ints2d
 
-from ..report import Counts, compare, count, learnt, merge, predict
+from ..pipelines import predict
+from ..report import Counts, compare, count, learnt, merge
 from ..scoring import pool
 
 Figures = dict[str, Any]

@@ -61,8 +61,8 @@ def inspect_corpus(
 ) -> dict[str, Any]:
     """splits: the Docs of each file of train, dev and test; each is read once.
 
-    teacher: made by `report.load_teacher`. logs: of the files, which tell their faults
-    when the Docs have been read. track: is given things to iterate and their
+    teacher: made by `pipelines.load_teacher`. logs: of the files, which tell their
+    faults when the Docs have been read. track: is given things to iterate and their
     number, and may show the progress.
     """
     entries = {
