@@ -16,7 +16,7 @@ from retainer.errors import UserError
 from retainer.files import find_files, replacing, write_text
 from retainer.folders import check_output, replacing_folder
 from retainer.interpolation import check_weights, draw, move, sweep, sweep_table
-from retainer.pipelines import load_student, load_teacher
+from retainer.pipelines import decoder_of, load_student, load_teacher
 
 WRITE, MEASURE = "To write one pipeline", "To measure many weights"
 TENTHS = [i / 10 for i in range(11)]
@@ -124,7 +124,7 @@ def measure(
         )
     files = [find_files(paths) for paths in domains]
     nlp = load_student(student)
-    asked = load_teacher(teacher, revision)
+    asked = load_teacher(teacher, revision, decoder_of(nlp))
     new, old = ({str(f): list(read_docs(f, nlp)) for f in part} for part in files)
     n_new, n_old = (sum(map(len, part.values())) for part in (new, old))
     total = n_old + len(weights) * (n_new + n_old)  # the teacher reads the old ones

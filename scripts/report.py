@@ -13,7 +13,7 @@ from retainer.budget import check_limits, demand, describe_budget, judge
 from retainer.cli import run
 from retainer.files import find_files, write_text
 from retainer.markdown import summary_table, to_markdown
-from retainer.pipelines import load_student, load_teacher
+from retainer.pipelines import decoder_of, load_student, load_teacher
 from retainer.report import build_report
 from retainer.report_page import to_html
 
@@ -46,9 +46,10 @@ def main(
     def track(docs: Iterable[Doc], total: int) -> Iterable[Doc]:
         return tqdm(docs, total=total, unit="doc", leave=False, disable=None)
 
+    nlp = load_student(student)
     report = build_report(
-        load_teacher(teacher, revision),
-        load_student(student),
+        load_teacher(teacher, revision, decoder_of(nlp)),
+        nlp,
         new_files,
         old_files,
         track,

@@ -31,8 +31,10 @@ def decode_viterbi(logits: Floats2d, legal: np.ndarray) -> Ints1d:
     logits: (T, L). legal: (L + 1, L) bool, [previous, next], last row: the start.
     """
     n_tokens, n_tags = logits.shape
-    if n_tokens == 0:
-        return np.zeros(0, dtype=np.int64)
+    greedy = logits.argmax(axis=1)
+    before = np.concatenate([[n_tags], greedy])[:-1]
+    if legal[before, greedy].all():  # then no path is better
+        return greedy
     barrier = np.where(legal, 0.0, -np.inf)
     best = logits[0] + barrier[-1]
     came_from = np.zeros((n_tokens, n_tags), dtype=np.int64)

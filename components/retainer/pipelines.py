@@ -7,20 +7,31 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from .corpus import blank_pipeline
+from .decoding import Decoder, decode_greedy
 from .errors import UserError
 
 # Given the Docs to iterate and their number, it may show the progress.
 Track = Callable[[Iterable[Doc], int], Iterable[Doc]]
 
 
-def load_teacher(name: str, revision: str | None = None) -> Language:
-    """A checkpoint as a pipeline, as it is."""
+def load_teacher(
+    name: str, revision: str | None = None, decoder: Decoder = decode_greedy
+) -> Language:
+    """A checkpoint as a pipeline, as it is.
+
+    decoder: the student's, if the two are to be compared by what they have learnt.
+    """
     nlp = blank_pipeline("xx")
     nlp.add_pipe(
         "transformer_ner", config={"model": {"name": name, "revision": revision}}
     )
+    nlp.get_pipe("transformer_ner").decoder = decoder
     nlp.initialize()
     return nlp
+
+
+def decoder_of(student: Language) -> Decoder:
+    return student.get_pipe("transformer_ner").decoder
 
 
 def load_student(path: str) -> Language:

@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import torch
+from spacy import registry
 from spacy.language import Language
 from spacy.tokens import Doc
 
@@ -15,6 +16,7 @@ from ..report import Counts
 from .corpora import Corpora, OldCorpora, entity_types, read_old, read_task, write_train
 from .plan import Run
 from .scores import Scores, arrays, count_each, figures
+from .settings import configure_plan
 from .store import Result, Store
 from .training import threads_of_each, train_all
 
@@ -81,14 +83,22 @@ class Bench:
 
 
 def make_bench(store: Store, runs: Sequence[Run]) -> Bench:
-    """Reads and writes the corpora of the runs, and asks the teacher once."""
+    """Reads and writes the corpora of the runs, and asks the teacher once.
+
+    It decodes as the plan's config says, whatever an arm's settings are.
+    """
     plan = store.plan
     names = dict.fromkeys(run.task for run in runs)
     tasks = {name: read_task(name, plan.tasks[name], store.data) for name in names}
     old = read_old(plan.old, store.data)
     write_corpora(store, runs, tasks, old)
-    revision = store.configs[runs[0]]["paths"].get("revision")
-    teacher = load_teacher(store.teacher, revision)
+    config = configure_plan(plan)
+    decoder = config["components"]["transformer_ner"]["decoder"]
+    teacher = load_teacher(
+        store.teacher,
+        config["paths"].get("revision"),
+        registry.resolve({"decoder": decoder})["decoder"],
+    )
     scored = count_files(teacher, old.scored)
     before = {
         name: Scores(scored, count_files(teacher, task.test))

@@ -33,26 +33,32 @@ def _no_config(path: str, reason: str) -> UserError:
     )
 
 
-def configure(plan: Plan, run: Run) -> Config:
-    """The config with the settings of the plan and of the arm, and the seed.
+def configure_plan(plan: Plan) -> Config:
+    """The config with the settings of the plan.
 
     {data} and the paths are as they were.
     """
     config = read_config(plan.config)
-    arm = plan.arms[run.arm]
-    for where, settings in (
-        ("settings", plan.settings),
-        (f"arms.{run.arm}.settings", arm.settings),
-    ):
-        for key, value in settings.items():
-            if key in OWN:
-                raise UserError(
-                    f"Settings other than {', '.join(OWN)} were expected in {where}, "
-                    f"but there is '{key}', which each run sets. Take it out."
-                )
-            put(config, key, deepcopy(value), where)
+    _put_all(config, plan.settings, "settings")
+    return config
+
+
+def configure(plan: Plan, run: Run) -> Config:
+    """The same with the settings of the arm, and the seed."""
+    config = configure_plan(plan)
+    _put_all(config, plan.arms[run.arm].settings, f"arms.{run.arm}.settings")
     put(config, "system.seed", run.seed, "the ablation")
     return config
+
+
+def _put_all(config: Config, settings: Settings, where: str) -> None:
+    for key, value in settings.items():
+        if key in OWN:
+            raise UserError(
+                f"Settings other than {', '.join(OWN)} were expected in {where}, "
+                f"but there is '{key}', which each run sets. Take it out."
+            )
+        put(config, key, deepcopy(value), where)
 
 
 def put(config: Config, key: str, value: Any, where: str) -> None:
