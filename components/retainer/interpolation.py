@@ -17,6 +17,7 @@ from spacy.tokens import Doc
 
 from .checkpoint import find_head, tags_of
 from .errors import UserError
+from .inspection.tables import format_table
 from .pipelines import Track, predict
 from .report import Counts, count, merge, points
 from .teacher import check_teacher
@@ -214,15 +215,12 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 def sweep_table(figures: dict[str, Any]) -> str:
     """The figures of `sweep` as Markdown, the teacher by itself in the first row."""
-    cells: list[Sequence[Any]] = [HEADER, ["---:"] * len(HEADER)]
-    cells.append(["teacher", None, figures["teacher"]["old"], None, None, None])
+    cells = [["teacher", None, figures["teacher"]["old"], None, None, None]]
     for row in figures["weights"]:
         worst = row["worst_file"] and f"{row['worst_file']} ({row['worst_lost']})"
-        name = worst and worst.replace("|", "\\|")
         scores = (row[key] for key in ("weight", "new", "old", "lost"))
-        cells.append([*scores, name, row["harmonic_mean"]])
-    texts = (["-" if x is None else str(x) for x in line] for line in cells)
-    return "\n".join(f"| {' | '.join(line)} |" for line in texts)
+        cells.append([*scores, worst, row["harmonic_mean"]])
+    return format_table(HEADER, cells, "r" * len(HEADER))
 
 
 def draw(figures: dict[str, Any]) -> bytes:

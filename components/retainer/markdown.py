@@ -3,19 +3,14 @@
 from typing import Any
 
 from .inspection.entries import printable
-from .inspection.tables import Table, show
+from .inspection.tables import Table, format_table, show
 from .labels import OUTSIDE
 from .report_sections import sections, summary
 
 
 def to_table(table: Table) -> str:
-    def line(cells: list[str]) -> str:
-        texts = (x.replace("|", "\\|").replace("<", "&lt;") for x in cells)
-        return "| " + " | ".join(texts) + " |"
-
-    rule = ["---:" if align == "r" else "---" for align in table.aligns]
     shown = [[show(cell) for cell in row] for row in table.rows]
-    return "\n".join([line(table.header), line(rule), *map(line, shown)])
+    return format_table(table.header, shown, table.aligns)
 
 
 def summary_table(report: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
+from ..inspection.tables import format_table
 from .bootstrap import LEVEL, N_RESAMPLES, Interval
 from .cells import Cell, Cells, mean_known, spread
 from .plan import Plan
@@ -162,12 +163,7 @@ def _bold(text: str, worst: str | None, name: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    def line(cells: Iterable[Any]) -> str:
-        texts = ("-" if x is None else str(x).replace("|", "\\|") for x in cells)
-        return "| " + " | ".join(texts) + " |"
-
-    rule = ["---"] + ["---:"] * (len(header) - 1)
-    return "\n".join([line(header), line(rule), *map(line, rows)])
+    return format_table(header, rows, "l" + "r" * (len(header) - 1))
 
 
 def wide(result: Result) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Sections of tables, the same for a terminal and a page."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .findings import percent
 
@@ -42,6 +43,20 @@ def make_section(
     """tables: caption, columns separated by |, rows; left out without any."""
     made = [Table(caption, head.split("|"), [*rows]) for caption, head, rows in tables]
     return Section(key, title, lead, [table for table in made if table.rows])
+
+
+def format_table(
+    header: Sequence[Any], rows: Iterable[Sequence[Any]], aligns: str
+) -> str:
+    """As Markdown; None becomes "-". aligns: see `Table`."""
+
+    def line(cells: Iterable[Any]) -> str:
+        texts = ("-" if cell is None else str(cell) for cell in cells)
+        escaped = (x.replace("|", "\\|").replace("<", "&lt;") for x in texts)
+        return "| " + " | ".join(escaped) + " |"
+
+    rule = ["---:" if align == "r" else "---" for align in aligns]
+    return "\n".join([line(header), line(rule), *map(line, rows)])
 
 
 def show(cell: Cell) -> str:
