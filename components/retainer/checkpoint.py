@@ -15,6 +15,7 @@ from torch import nn
 
 from .errors import UserError
 from .labels import check_tags
+from .locate import locate
 from .probe import fit_rows
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # Their BPE writes a word's leading space into its pieces: pre-split words need one.
 SPACE_PREFIXED = {"roberta", "longformer", "bart", "gpt2", "deberta", "bloom"}
 ONNX_FILE = "model.onnx"  # in the place of weights (see `exported`)
+# The suffixes of files that tell one checkpoint from another.
+CONTENTS = (".json", ".safetensors", ".bin", ".model", ".onnx")
 # What transformers raises over files that are missing, cut short or of another shape.
 UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError)
 # A new row's logit is the mean of the old logits, less this: it never is the greatest.
@@ -33,29 +36,11 @@ def tags_of(config: "PretrainedConfig") -> list[str]:
     return [config.id2label[i] for i in range(len(config.id2label))]
 
 
-def _locate(name: str) -> dict[str, bool]:
-    """Tell a folder from a hub id, and refuse what can be neither."""
-    path = Path(name)
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UserError(
-                f"A HuggingFace checkpoint was expected in the folder '{name}', but it "
-                "has no config.json. Give the folder that `save_pretrained` wrote."
-            )
-        return {"local_files_only": True}
-    if path.exists() or name.count("/") > 1 or name.startswith((".", "/", "~")):
-        raise UserError(
-            f"A checkpoint folder or a hub id was expected, but '{name}' is not a "
-            "folder. Check `paths.base`, or the `name` of the model."
-        )
-    return {}
-
-
 def load_config(name: str, revision: str | None) -> "PretrainedConfig":
     """The checkpoint's configuration alone, its tags checked."""
     from transformers import AutoConfig
 
-    where = _locate(name)
+    name, where = locate(name)
     try:
         config = AutoConfig.from_pretrained(
             name, revision=revision, trust_remote_code=False, **where
@@ -78,6 +63,7 @@ def load_checkpoint(
     """Weights in float32, and the fast tokenizer. A folder needs no network."""
     from transformers import AutoModelForTokenClassification
 
+    name, where = locate(name)
     config = load_config(name, revision)
     try:
         module, info = AutoModelForTokenClassification.from_pretrained(
@@ -86,7 +72,7 @@ def load_checkpoint(
             output_loading_info=True,
             revision=revision,
             trust_remote_code=False,
-            **_locate(name),
+            **where,
         )
     except UNREADABLE as error:
         raise _unreadable(name, error) from error
@@ -104,7 +90,8 @@ def load_tokenizer(
 ) -> "PreTrainedTokenizerFast":
     from transformers import AutoTokenizer
 
-    options = {"revision": revision, "trust_remote_code": False, **_locate(name)}
+    name, where = locate(name)
+    options = {"revision": revision, "trust_remote_code": False, **where}
     if config.model_type in SPACE_PREFIXED:
         options["add_prefix_space"] = True
     try:
@@ -125,11 +112,12 @@ def fingerprint(name: str, revision: str | None) -> str:
     """Another for each other content of a checkpoint's files."""
     from transformers.utils import cached_file
 
+    name, where = locate(name)
     try:
-        config = cached_file(name, "config.json", revision=revision, **_locate(name))
+        config = cached_file(name, "config.json", revision=revision, **where)
         digest = sha256()
         for file in sorted(Path(config).parent.iterdir()):
-            if file.suffix in (".json", ".safetensors", ".bin", ".model"):
+            if file.suffix in CONTENTS:
                 digest.update(file.name.encode())
                 with file.open("rb") as handle:
                     digest.update(file_digest(handle, "sha256").digest())

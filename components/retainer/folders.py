@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from .errors import UserError
+from .locate import is_pipeline
 
 
 def check_output(output: Path, inputs: Iterable[Path]) -> None:
@@ -21,8 +22,7 @@ def check_output(output: Path, inputs: Iterable[Path]) -> None:
                 "A folder apart from all that is read was expected as the output, "
                 f"but '{output}' and '{path}' share files. Give another output folder."
             )
-    is_pipeline = (output / "config.cfg").is_file() and (output / "meta.json").is_file()
-    if output.exists() and not is_pipeline:
+    if output.exists() and not is_pipeline(output):
         raise UserError(
             f"A pipeline to replace, or nothing, was expected at '{output}', but there "
             "is something else. Give another output folder."
