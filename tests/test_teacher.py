@@ -1,13 +1,40 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
-from conftest import SENTENCES, TAGS, make_checkpoint
+import spacy
+from conftest import SENTENCES, TAGS, add_ner, make_checkpoint
+from spacy.training import Example
 from test_ner import make_teacher
 from test_network import make_docs, plain_rows
 from thinc.api import Model
 
 from retainer import teacher as module
+from retainer.corpus import blank_pipeline
 from retainer.errors import UserError
-from retainer.teacher import check_teacher
+from retainer.optimise import Options, optimise
+from retainer.teacher import check_teacher, configure_pipeline_teacher
+
+LONG = " ".join(SENTENCES)  # more than a window of the pipelines here
+
+
+def make_pipeline(checkpoint: Path, path: Path, name: str = "transformer_ner") -> Path:
+    """In windows of 20 pieces, and with a type that the checkpoint lacks."""
+    nlp = blank_pipeline("xx")
+    nlp.add_pipe("entity_ruler")
+    ner = add_ner(nlp, checkpoint, window=20, overlap=4)
+    ner.add_label("PHONE")
+    nlp.initialize()
+    if name != "transformer_ner":
+        nlp.rename_pipe("transformer_ner", name)
+    nlp.to_disk(path)
+    return path
+
+
+def make_pipeline_teacher(
+    path: Path, component: str = "transformer_ner", cache: Path | None = None
+):
+    return configure_pipeline_teacher(path, component, cache, 4096, "float32", "cpu")
 
 
 def test_logits_are_the_checkpoints(nlp_blank, checkpoint):
@@ -125,3 +152,96 @@ def test_featured_texts_without_pieces(nlp_blank, checkpoint, monkeypatch, at_on
     assert np.isfinite(teacher.features(doc)).all()
     assert [teacher.features(d).shape for d in docs] == [(1, 32), (1, 32), (0, 32)]
     assert [rows.shape for rows in teacher.logits([empty])] == [(0, len(TAGS))]
+
+
+@pytest.mark.parametrize("name", ["transformer_ner", "mine"])
+def test_a_pipelines_logits_are_its_own(nlp_blank, checkpoint, tmp_path, name):
+    """In its windows, where the bare checkpoint says something else of a long text."""
+    path = make_pipeline(checkpoint, tmp_path / "pipeline", name)
+    teacher = make_pipeline_teacher(path, name)
+    model = spacy.load(path).get_pipe(name).model
+    docs = make_docs(nlp_blank, [*SENTENCES, LONG, "", "\u200b"])
+    expected = model.predict(docs)
+    for ours, theirs in zip(teacher.logits(docs), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=0.02)  # kept in float16
+    bare = make_teacher(path)
+    assert bare.tags == teacher.tags == [*TAGS, "B-PHONE", "I-PHONE"]
+    assert np.abs(bare.logits(docs)[4] - expected[4]).max() > 0.1
+
+
+def test_a_pipelines_tags_need_no_weights(nlp_blank, checkpoint, tmp_path):
+    path = make_pipeline(checkpoint, tmp_path / "pipeline")
+    (path / "transformer_ner" / "checkpoint" / "model.safetensors").unlink()
+    teacher = make_pipeline_teacher(path)
+    assert teacher.tags[-2:] == ["B-PHONE", "I-PHONE"]
+    with pytest.raises(UserError, match="cannot be read"):
+        teacher.logits(make_docs(nlp_blank))
+
+
+def test_what_a_pipeline_said_is_kept_in_a_file(nlp_blank, checkpoint, tmp_path, asked):
+    path, cache = make_pipeline(checkpoint, tmp_path / "p"), tmp_path / "a.safetensors"
+    docs = make_docs(nlp_blank)
+    make_pipeline_teacher(path, cache=cache).remember(docs)
+    asked.clear()
+    again = make_pipeline_teacher(path, cache=cache)
+    again.remember(docs)
+    assert (asked, again._network) == ([], None)
+    make_teacher(path, cache).remember(docs)  # other windows: other words
+    assert len(asked) == len(docs)
+
+
+def test_an_optimised_pipeline_teaches_logits_alone(nlp_blank, checkpoint, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    nlp = spacy.load(make_pipeline(checkpoint, tmp_path / "made"))
+    optimise(nlp, Options(onnx=True))
+    nlp.to_disk(tmp_path / "onnx")
+    teacher = make_pipeline_teacher(tmp_path / "onnx")
+    other = make_pipeline_teacher(tmp_path / "made")
+    docs = make_docs(nlp_blank, [*SENTENCES, LONG])
+    for ours, theirs in zip(teacher.logits(docs), other.logits(docs), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=0.02)
+    with pytest.raises(UserError, match="gives logits alone.*`feature_weight`"):
+        teacher.remember([], docs)
+
+
+@pytest.mark.parametrize(
+    ("path", "component", "message"),
+    [
+        ("nowhere", "transformer_ner", "A saved pipeline was expected at"),
+        ("pipeline/transformer_ner/checkpoint", "transformer_ner", "no folder with a"),
+        ("pipeline", "ner", r"has entity_ruler \(entity_ruler\), transformer_ner"),
+        ("pipeline", "entity_ruler", "A transformer_ner called 'entity_ruler' was"),
+    ],
+)
+def test_no_such_pipeline(checkpoint, tmp_path, path, component, message):
+    make_pipeline(checkpoint, tmp_path / "pipeline")
+    with pytest.raises(UserError, match=message):
+        make_pipeline_teacher(tmp_path / path, component)
+
+
+def test_three_rounds(checkpoint, tmp_path):
+    """Each round's pipeline is the next one's base and teacher: tags only grow."""
+    base, tags, old_types = checkpoint, TAGS, ["PER", "ORG", "LOC"]
+    for round_i, kind in enumerate(["COURIER", "PHONE", "FACILITY"]):
+        nlp = blank_pipeline("xx")
+        loss = {
+            "@misc": "retainer.InterpolatedDistillation.v1",
+            "alpha": 0.5,
+            "temperature": 2.0,
+            "reduction": "tokens",
+        }
+        ner = add_ner(nlp, base, loss=loss)
+        doc = nlp.make_doc("Anna waits at Northway")
+        examples = [Example.from_dict(doc, {"entities": [(14, 22, kind)]})]
+        teacher = make_pipeline_teacher(base) if round_i else make_teacher(base)
+        assert teacher.tags == tags
+        ner.initialize(lambda e=examples: e, nlp=nlp, teacher=teacher)
+        assert ner.cfg["old_types"] == old_types
+        assert ner.tags == [*tags, f"B-{kind}", f"I-{kind}"]
+        before = ner.model.predict([doc])[0]
+        nlp.update(examples, sgd=nlp.create_optimizer())
+        assert not np.allclose(ner.model.predict([doc])[0], before, atol=1e-4)
+        base, tags, old_types = tmp_path / kind, ner.tags, [*old_types, kind]
+        nlp.to_disk(base)
+    assert spacy.load(base).get_pipe("transformer_ner").tags == tags

@@ -8,6 +8,7 @@ import torch
 
 from .checkpoint import ONNX_FILE, load_config, load_tokenizer
 from .errors import UserError
+from .locate import locate
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
@@ -17,6 +18,12 @@ UNTRAINABLE = (
     "A pipeline of torch weights was expected, for they are to be changed, but this "
     "one runs on ONNX Runtime: it was made by scripts/optimise.py. Take the pipeline "
     "that it was made from, and optimise the result."
+)
+NO_FEATURES = (
+    "A teacher of torch weights was expected, for the features of its encoder are to "
+    "be taught, but this one runs on ONNX Runtime, which gives logits alone: it was "
+    "made by scripts/optimise.py. Take the pipeline that it was made from, or set "
+    "`feature_weight` of the loss to 0."
 )
 
 
@@ -49,7 +56,7 @@ class ExportedNetwork:
         from transformers.modeling_outputs import TokenClassifierOutput
 
         if output_hidden_states:
-            raise UserError(UNTRAINABLE)
+            raise UserError(NO_FEATURES)
         feed = {"input_ids": input_ids, "attention_mask": attention_mask}
         (logits,) = self._get_session().run(
             None, {name: values.cpu().numpy() for name, values in feed.items()}
@@ -80,6 +87,7 @@ def load_exported(
     name: str, revision: str | None = None
 ) -> tuple[ExportedNetwork, "PreTrainedTokenizerFast"]:
     """The network, and the fast tokenizer, of a folder. revision: of no meaning."""
+    name, _ = locate(name)
     file = Path(name) / ONNX_FILE
     if not file.is_file():
         raise UserError(

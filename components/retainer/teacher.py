@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from spacy import util
 from spacy.tokens import Doc
 from spacy.util import minibatch
 from thinc.types import Floats2d
@@ -12,10 +14,12 @@ from tqdm import tqdm
 
 from .checkpoint import fingerprint, load_config, tags_of
 from .errors import UserError
+from .locate import CHECKPOINT, is_pipeline
 from .network import Network, build_token_classifier
 from .remembered import Remembered, key_of
 
 DOCS_AT_ONCE = 256
+FACTORY = "transformer_ner"
 
 
 class Teacher:
@@ -127,9 +131,78 @@ def configure_checkpoint_teacher(
 ) -> Teacher:
     """`retainer.CheckpointTeacher.v1`: a folder, or a hub id and a commit of it.
 
-    The folder `transformer_ner/checkpoint` of a pipeline that retainer trained is one.
+    A pipeline's folder is one, too, read by torch and in windows of all that the
+    checkpoint can read (else see `configure_pipeline_teacher`).
     cache: a file for what it said, so that the next training on the same texts need
         not ask; null: none. The others are those of `retainer.TokenClassifier.v1`.
+    """
+    return _make_teacher(
+        name,
+        revision,
+        cache,
+        max_batch_pieces=max_batch_pieces,
+        precision=precision,
+        device=device,
+        window=None,
+        overlap=None,
+        backend="torch",
+    )
+
+
+def configure_pipeline_teacher(
+    path: Path,
+    component: str,
+    cache: Path | None,
+    max_batch_pieces: int,
+    precision: str,
+    device: str,
+) -> Teacher:
+    """`retainer.PipelineTeacher.v1`: a saved pipeline, which reads as it was set to.
+
+    Its logits are those of its own: in its windows, and on ONNX Runtime if
+    scripts/optimise.py made it so. Such a one has no features to teach.
+    component: which, by its name in the pipeline. The others are those of
+        `retainer.CheckpointTeacher.v1`.
+    """
+    model = _read_component(Path(path), component)["model"]
+    return _make_teacher(
+        str(Path(path) / component / CHECKPOINT),
+        None,
+        cache,
+        max_batch_pieces=max_batch_pieces,
+        precision=precision,
+        device=device,
+        window=model["window"],
+        overlap=model["overlap"],
+        backend=model.get("backend", "torch"),
+    )
+
+
+def _read_component(path: Path, name: str) -> dict[str, Any]:
+    """The settings of a `transformer_ner` in a saved pipeline."""
+    if not is_pipeline(path):
+        raise UserError(
+            f"A saved pipeline was expected at '{path}', but no folder with a "
+            "config.cfg and a meta.json is there. Give the folder that `spacy train` "
+            "wrote, such as training/model-best."
+        )
+    components = util.load_config(path / "config.cfg", interpolate=True)["components"]
+    factories = {key: x.get("factory") for key, x in components.items()}
+    if factories.get(name) != FACTORY:
+        has = [f"{key} ({factory})" for key, factory in factories.items()]
+        raise UserError(
+            f"A {FACTORY} called '{name}' was expected in the pipeline '{path}', but "
+            f"it has {', '.join(has) or 'no component'}. Correct `component`."
+        )
+    return components[name]
+
+
+def _make_teacher(
+    name: str, revision: str | None, cache: Path | None, **reading: Any
+) -> Teacher:
+    """reading: settings of `retainer.TokenClassifier.v1` that training has no part in.
+
+    But for how much is read at once, they are part of who it is in the cache.
     """
 
     def load() -> Network:
@@ -140,12 +213,7 @@ def configure_checkpoint_teacher(
             new_rows="mean",
             freeze=[],
             head_rate=1.0,
-            window=None,
-            overlap=None,
-            max_batch_pieces=max_batch_pieces,
-            precision=precision,
-            device=device,
-            backend="torch",
+            **reading,
         )
         network.initialize()
         return network
@@ -153,7 +221,7 @@ def configure_checkpoint_teacher(
     def recall() -> Remembered:
         if cache is None:
             return Remembered()
-        speaker = f"{fingerprint(name, revision)} {precision} {device}"
-        return Remembered(Path(cache), speaker)
+        manner = {key: x for key, x in reading.items() if key != "max_batch_pieces"}
+        return Remembered(Path(cache), f"{fingerprint(name, revision)} {manner}")
 
     return Teacher(tags_of(load_config(name, revision)), load, recall)
