@@ -19,6 +19,7 @@ from retainer import checkpoint as ck
 from retainer.corpus import blank_pipeline
 from retainer.errors import UserError
 from retainer.labels import spans_from_tags
+from retainer.learning import read_gold
 from retainer.losses import NO_GOLD, configure_cross_entropy
 from retainer.replay import Replay, configure_replay
 from retainer.teacher import configure_checkpoint_teacher
@@ -470,9 +471,10 @@ def test_pseudo_labels_are_taught(nlp_blank, checkpoint):
         examples = make_examples(nlp)
         ner.initialize(lambda e=examples: e, nlp=nlp, teacher=make_teacher(checkpoint))
         values.append(ner.update(examples)["transformer_ner"])
-        ids, _ = ner._read_gold(examples, [eg.predicted for eg in examples])
+        docs = [eg.predicted for eg in examples]
+        ids, _ = read_gold(ner.model, ner.lessons, examples, docs)
         gold.append(np.concatenate(ids))
-        rows = ner.model.predict([eg.predicted for eg in examples])
+        rows = ner.model.predict(docs)
         assert ner.get_loss(examples, rows)[0] == pytest.approx(values[-1], rel=1e-5)
     without, relabelled = gold
     outside = without == TAGS.index("O")

@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from thinc.types import Floats2d, Ints1d
 
-from .labels import TypedSpan
+from .labels import TypedSpan, spans_from_tags
 
 Decoder = Callable[[Floats2d, np.ndarray], Ints1d]
+# first token, token behind the last, type, confidence
+ScoredSpan = tuple[int, int, str, float]
 
 
 def softmax(logits: Floats2d) -> Floats2d:
@@ -55,6 +57,23 @@ def span_confidences(
     """The mean over a span's tokens of the probability of the tag on the path."""
     chosen = softmax(logits)[np.arange(len(path)), path]  # (T,)
     return [float(chosen[start:end].mean()) for start, end, _ in spans]
+
+
+def find_entities(
+    logits: Floats2d, tags: Sequence[str], legal: np.ndarray, decoder: Decoder
+) -> list[ScoredSpan]:
+    """One may go on over tokens that have no pieces, whose rows are not finite.
+
+    logits: (T, L). tags: the columns. legal: (L + 1, L), see `decode_viterbi`.
+    """
+    seen = np.flatnonzero(np.isfinite(logits).all(axis=1))
+    path = decoder(logits[seen], legal)
+    spans = spans_from_tags([tags[i] for i in path])
+    confidences = span_confidences(logits[seen], path, spans)
+    return [
+        (int(seen[start]), int(seen[end - 1]) + 1, kind, confidence)
+        for (start, end, kind), confidence in zip(spans, confidences, strict=True)
+    ]
 
 
 def configure_greedy_decoder() -> Decoder:

@@ -11,7 +11,7 @@ from thinc.types import Floats2d, Ints1d
 from wasabi import msg
 
 from .background import silence
-from .decoding import Decoder
+from .decoding import Decoder, ScoredSpan, find_entities
 from .errors import UserError
 from .labels import (
     OUTSIDE,
@@ -27,8 +27,19 @@ from .replay import Replay
 from .teacher import Teacher
 
 BATCH = 64  # docs that are read at once
-# first token, token behind the last, type, confidence
-ScoredSpan = tuple[int, int, str, float]
+NO_TEACHER = (
+    "A teacher was expected, because the loss distils from one, but there is none. Add "
+    "[initialize.components.transformer_ner.teacher], or set the loss to "
+    "retainer.CrossEntropy.v1."
+)
+UNUSED_REPLAY = (
+    "The texts to replay are not used, for the loss has no teacher whose word could be "
+    "taught of them. Take retainer.BackgroundDistillation.v1, or no texts."
+)
+NO_REPLAY = (
+    "There are no texts to replay: what the checkpoint knows of other domains and "
+    "languages is not rehearsed. Give some, without labels: --paths.replay FILE"
+)
 
 
 class Lessons:
@@ -171,13 +182,9 @@ class Lessons:
     def expected(self, doc: Doc) -> set[TypedSpan]:
         """The entities that the teacher finds in a doc."""
         (rows,) = self.teacher.logits([doc])
-        seen = np.flatnonzero(np.isfinite(rows).all(axis=1))
-        path = self._decoder(rows[seen], legal_transitions(self.teacher.tags))
-        spans = spans_from_tags([self.teacher.tags[i] for i in path])
-        return {
-            (int(seen[start]), int(seen[end - 1]) + 1, kind)
-            for start, end, kind in spans
-        }
+        tags = self.teacher.tags
+        found = find_entities(rows, tags, legal_transitions(tags), self._decoder)
+        return {(start, end, kind) for start, end, kind, _ in found}
 
 
 def _names(ids: Ints1d, tags: Sequence[str]) -> list[str | None]:
@@ -192,9 +199,3 @@ def agreement(
     for ours, theirs in zip(found, expected, strict=True):
         prf.score_set(ours, theirs)
     return prf.fscore if len(prf) else None
-
-
-NO_REPLAY = (
-    "There are no texts to replay: what the checkpoint knows of other domains and "
-    "languages is not rehearsed. Give some, without labels: --paths.replay FILE"
-)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import srsly
 from spacy import util
 from spacy.errors import Errors
@@ -14,34 +13,19 @@ from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.util import logger
 from thinc.api import Optimizer
-from thinc.types import Floats2d, Ints1d
+from thinc.types import Floats2d
 
-from .decoding import Decoder, span_confidences
+from .decoding import Decoder, ScoredSpan, find_entities
 from .errors import UserError
 from .gold import check_examples, gold_ids
-from .labels import (
-    check_unique,
-    entity_types,
-    extend_tags,
-    legal_transitions,
-    spans_from_tags,
-)
-from .lessons import Lessons, ScoredSpan
-from .losses import NO_GOLD, NO_PIECES, Loss, Sizes, TagMap, loss_of_docs
+from .labels import check_unique, entity_types, extend_tags, legal_transitions
+from .learning import ask, learn, read_gold
+from .lessons import NO_TEACHER, UNUSED_REPLAY, Lessons
+from .losses import Loss, Sizes, loss_of_docs
 from .network import Network
 from .replay import Replay
 from .scoring import Scorer
 from .teacher import Teacher, check_teacher
-
-NO_TEACHER = (
-    "A teacher was expected, because the loss distils from one, but there is none. Add "
-    "[initialize.components.transformer_ner.teacher], or set the loss to "
-    "retainer.CrossEntropy.v1."
-)
-UNUSED_REPLAY = (
-    "The texts to replay are not used, for the loss has no teacher whose word could be "
-    "taught of them. Take retainer.BackgroundDistillation.v1, or no texts."
-)
 
 
 class TransformerNER(TrainablePipe):
@@ -146,24 +130,13 @@ class TransformerNER(TrainablePipe):
             raise UserError(NO_TEACHER)
 
     def predict(self, docs: Iterable[Doc]) -> list[list[ScoredSpan]]:
-        """Entities per doc. One may go on over tokens that have no pieces."""
+        """Entities per doc."""
         tags = self.tags
         legal = legal_transitions(tags)
-        results = []
-        for logits in self.model.predict(list(docs)):
-            seen = np.flatnonzero(np.isfinite(logits).all(axis=1))
-            path = self.decoder(logits[seen], legal)
-            spans = spans_from_tags([tags[i] for i in path])
-            confidences = span_confidences(logits[seen], path, spans)
-            results.append(
-                [
-                    (int(seen[start]), int(seen[end - 1]) + 1, kind, confidence)
-                    for (start, end, kind), confidence in zip(
-                        spans, confidences, strict=True
-                    )
-                ]
-            )
-        return results
+        return [
+            find_entities(logits, tags, legal, self.decoder)
+            for logits in self.model.predict(list(docs))
+        ]
 
     def set_annotations(
         self, docs: Iterable[Doc], scores: Sequence[Sequence[ScoredSpan]]
@@ -202,16 +175,7 @@ class TransformerNER(TrainablePipe):
         docs = [eg.predicted for eg in examples]
         self._begin()
         docs += [] if self.lessons is None else self.lessons.draw(docs)
-        gold, groups = self._read_gold(examples, docs)
-        sizes = Sizes.of(gold)
-        for group in groups:
-            rows, backprop = self.model.begin_update([docs[i] for i in group])
-            ids = [gold[i] for i in group]
-            loss, d_rows = loss_of_docs(
-                self.loss, rows, ids, *self._ask([docs[i] for i in group], ids), sizes
-            )
-            backprop(d_rows)
-            losses[self.name] += loss
+        losses[self.name] += learn(self.model, self.loss, self.lessons, examples, docs)
         if sgd not in (None, False):
             self.finish_update(sgd)
         return losses
@@ -227,27 +191,9 @@ class TransformerNER(TrainablePipe):
         validate_examples(examples, "TransformerNER.get_loss")
         docs = [eg.predicted for eg in examples]
         self._begin()
-        gold, _ = self._read_gold(examples, docs)
-        return loss_of_docs(
-            self.loss, scores, gold, *self._ask(docs, gold), Sizes.of(gold)
-        )
-
-    def _read_gold(
-        self, examples: Sequence[Example], docs: Sequence[Doc]
-    ) -> tuple[list[Ints1d], list[Ints1d]]:
-        """Tag ids per doc, and the groups of docs that are to be trained at once.
-
-        docs: those of the examples, then others, of which no label is known.
-        """
-        groups, has_pieces = self.model.attrs["plan_batch"](self.model, docs)
-        columns = {tag: i for i, tag in enumerate(self.tags)}
-        gold = [gold_ids(eg, columns) for eg in examples]
-        if self.lessons is not None:
-            pairs = zip(docs, gold, strict=False)
-            gold = [self.lessons.relabel(*pair, self.tags) for pair in pairs]
-        gold += [np.full(len(doc), NO_GOLD) for doc in docs[len(examples) :]]
-        pairs = zip(gold, has_pieces, strict=True)
-        return [np.where(has, ids, NO_PIECES) for ids, has in pairs], groups
+        gold, _ = read_gold(self.model, self.lessons, examples, docs)
+        said = ask(self.model, self.lessons, docs, gold)
+        return loss_of_docs(self.loss, scores, gold, *said, Sizes.of(gold))
 
     def _begin(self) -> None:
         """Before the first update: ask the teacher, and fit the rows of new tags."""
@@ -266,14 +212,6 @@ class TransformerNER(TrainablePipe):
         fit_rows = self.model.attrs["fit_rows"]
         if fit_rows is not None and self._n_old < len(self.tags):
             fit_rows(self.model, docs, gold, self._n_old)
-
-    def _ask(
-        self, docs: Sequence[Doc], gold: Sequence[Ints1d]
-    ) -> tuple[list[Floats2d] | None, TagMap | None]:
-        """The teacher's rows per doc, and where its tags are."""
-        if self.lessons is None:
-            return None, None
-        return self.lessons.said(docs, gold), self.lessons.tag_map(self.tags)
 
     def score(self, examples: Iterable[Example], **kwargs) -> dict[str, Any]:
         if self.scorer is None:
