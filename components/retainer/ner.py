@@ -23,6 +23,7 @@ from .learning import ask, learn, read_gold
 from .lessons import NO_TEACHER, UNUSED_REPLAY, Lessons
 from .losses import Loss, Sizes, loss_of_docs
 from .network import Network
+from .rehearsal import lessons_to_rehearse, loss_to_rehearse
 from .replay import Replay
 from .scoring import Scorer
 from .teacher import Teacher, check_teacher
@@ -53,6 +54,8 @@ class TransformerNER(TrainablePipe):
         # what `initialize` was given, until the first update looks at it
         self._get_examples: Callable[[], Iterable[Example]] | None = None
         self._n_old = 0  # tags before `initialize`
+        # a copy of the model, which nlp.resume_training sets
+        self._rehearsal_model: Network | None = None
         # old_types: the checkpoint's; added: by add_label before there is a model
         self.cfg: dict[str, Any] = {"old_types": [], "added": []}
 
@@ -176,6 +179,28 @@ class TransformerNER(TrainablePipe):
         self._begin()
         docs += [] if self.lessons is None else self.lessons.draw(docs)
         losses[self.name] += learn(self.model, self.loss, self.lessons, examples, docs)
+        if sgd not in (None, False):
+            self.finish_update(sgd)
+        return losses
+
+    def rehearse(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """As `update`, but no label is looked at: what is taught of the texts is what
+        the component said of them at nlp.resume_training() (see `rehearsal`)."""
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, "TransformerNER.rehearse")
+        loss, before = loss_to_rehearse(self.loss), self._rehearsal_model
+        lessons = lessons_to_rehearse(before, self.lessons, self.decoder, loss)
+        docs = [eg.predicted for eg in examples]
+        losses[self.name] += learn(self.model, loss, lessons, [], docs)
         if sgd not in (None, False):
             self.finish_update(sgd)
         return losses

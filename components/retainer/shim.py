@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from copy import copy, deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import srsly
 import torch
 from spacy.util import logger
-from thinc.api import Optimizer, PyTorchShim
+from thinc.api import Adam, Optimizer, PyTorchShim
 from thinc.types import Ints1d
 
 from . import checkpoint
@@ -195,7 +196,14 @@ class CheckpointShim(PyTorchShim):
 
         Biases and normalisation, all one-dimensional, do not decay. The head learns at
         learn_rate times head_rate.
+
+        optimizer: or what nlp.rehearse gives in its place, which has learn_rate, b1 and
+            b2 alone: the rest is that of the last step or, at the first, Thinc's own.
         """
+        rates = optimizer
+        if not isinstance(optimizer, Optimizer):
+            default = Adam(rates.learn_rate, use_averages=False)
+            optimizer = self._steered_by or default
         trained = [p for p in self.module.parameters() if p.requires_grad]
         if self._steered_by is not optimizer:
             if optimizer.use_radam or optimizer.averages is not None:
@@ -222,12 +230,21 @@ class CheckpointShim(PyTorchShim):
         if optimizer.grad_clip:
             torch.nn.utils.clip_grad_norm_(trained, optimizer.grad_clip)
         for group in self._optimizer.param_groups:
-            group["lr"] = float(optimizer.learn_rate) * group["rate"]
-            group["betas"] = (optimizer.b1, optimizer.b2)
+            group["lr"] = float(rates.learn_rate) * group["rate"]
+            group["betas"] = (rates.b1, rates.b2)
             group["eps"] = optimizer.eps
             group["weight_decay"] = optimizer.L2 if group["decays"] else 0.0
         self._optimizer.step()
         self._optimizer.zero_grad()
+
+    def __deepcopy__(self, memo: dict) -> "CheckpointShim":
+        """With weights of its own, and without what training keeps beside them."""
+        other = copy(self)
+        if isinstance(self._model, torch.nn.Module):
+            other._model = deepcopy(self._model, memo)
+        other.__dict__.pop("trunk", None)
+        other.forget_parameters()
+        return other
 
     def to_device(self, device_type: str, device_id: int) -> None:
         self._place = torch.device("cpu" if device_type == "cpu" else "cuda", device_id)
