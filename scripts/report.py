@@ -11,7 +11,9 @@ from typer import Option
 
 from retainer.budget import check_limits, demand, describe_budget, judge
 from retainer.cli import run
+from retainer.errors import UserError
 from retainer.files import find_files, write_text
+from retainer.locate import is_pipeline
 from retainer.markdown import summary_table, to_markdown
 from retainer.pipelines import decoder_of, load_student, load_teacher
 from retainer.report import build_report
@@ -41,6 +43,7 @@ def main(
 ) -> None:
     """Score teacher and student on both domains; write OUTPUT.json, .md and .html."""
     check_limits(max_forgetting, min_entities)
+    check_apart(teacher, student)
     new_files, old_files = find_files(new), find_files(old)
 
     def track(docs: Iterable[Doc], total: int) -> Iterable[Doc]:
@@ -66,6 +69,17 @@ def main(
     if max_forgetting is not None:
         print(f"\n{describe_budget(report['budget'])}", flush=True)
         demand(report["budget"], f"{output}.html")
+
+
+def check_apart(teacher: str, student: str) -> None:
+    """Raise UserError if a pipeline is to be its own teacher: it forgot nothing."""
+    paths = Path(teacher), Path(student)
+    if all(map(is_pipeline, paths)) and paths[0].samefile(paths[1]):
+        raise UserError(
+            f"A teacher other than the student was expected, but both are '{student}'. "
+            "Give what the student was trained from; what is to be the base of a next "
+            "training needs a folder that the training does not write to."
+        )
 
 
 if __name__ == "__main__":

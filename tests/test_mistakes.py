@@ -5,10 +5,12 @@ import runpy
 from pathlib import Path
 
 import pytest
-from conftest import make_checkpoint
+from conftest import add_ner, make_checkpoint
 from spacy.cli import app
 from transformers import XLMRobertaModel
 from typer.testing import CliRunner
+
+from retainer.corpus import blank_pipeline
 
 ROOT = Path(__file__).parents[1]
 CONLL = """\
@@ -125,6 +127,20 @@ def test_report(folder, tmp_path, monkeypatch, capsys):
     assert run_script(monkeypatch, "report.py", *pipeline, *files, *output) == 1
     assert "A trained pipeline was expected" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pipeline_that_is_its_own_teacher(folder, tmp_path, monkeypatch, capsys):
+    nlp = blank_pipeline("xx")
+    add_ner(nlp, folder / "base")
+    nlp.initialize()
+    nlp.to_disk(tmp_path / "pipeline")
+    files = ("--new", folder / "train.conll", "--old", folder / "train.conll")
+    teacher = ("--teacher", tmp_path / "pipeline")
+    student = ("--student", tmp_path / "other" / ".." / "pipeline")
+    (tmp_path / "other").mkdir()
+    output = ("--output", tmp_path / "report")
+    assert run_script(monkeypatch, "report.py", *teacher, *student, *files, *output)
+    assert "A teacher other than the student was expected" in capsys.readouterr().err
 
 
 def test_all_is_well_without_a_mistake(folder):
