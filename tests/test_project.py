@@ -24,7 +24,8 @@ STEPS = {step["name"]: step for step in PROJECT["commands"]}
 PIPELINE = ["factory", "network", "tokenizer", "scoring"]
 PIPELINE += ["losses", "background", "decoding", "teacher", "replay", "config"]
 RUN_PIPELINES = {
-    f"scripts/{name}.py" for name in ("report", "inspect_corpus", "ablate", "optimise")
+    f"scripts/{name}.py"
+    for name in ("report", "inspect_corpus", "ablate", "optimise", "rounds")
 }
 SENTENCES = {
     "train": "Anna\tB-PER\nwaits\tO\nfor\tO\nNorthway\tB-COURIER\nFreight\tI-COURIER\n",
@@ -113,8 +114,10 @@ def test_no_dep_is_a_folder_of_code(name):
 
 def test_workflow_has_every_step():
     steps = PROJECT["workflows"]["all"]
-    assert set(steps) == set(STEPS) - {"run-arms", "clean", "fetch", "optimise"}
+    others = {"run-arms", "train-rounds", "clean", "fetch", "optimise"}
+    assert set(steps) == set(STEPS) - others
     assert PROJECT["workflows"]["ablate"] == [*steps[:2], "run-arms"]
+    assert PROJECT["workflows"]["rounds"] == [*steps[:2], "train-rounds"]
     assert PROJECT["workflows"]["finetune"] == [steps[0], *steps[2:]]
     assert steps[-1] == "report"  # ends by printing its summary
 
