@@ -318,7 +318,7 @@ def test_markdown(line: str) -> None:
 def test_markdown_of_the_base_alone() -> None:
     text = to_markdown(summarise(RESULTS[:1]), 2)
     assert "0 of 2 rounds are done." in text
-    assert "| PER | 80.0 | 0.0 |" in text
+    assert "| PER | 80.0 | - |" in text
     assert "earlier" not in text
 
 

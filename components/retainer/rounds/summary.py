@@ -32,7 +32,8 @@ def summarise(results: Sequence[Result]) -> Summary:
     for round_i, result in enumerate(results):
         for kind in result["types"]:
             f1 = [later["f1"][kind] for later in results[round_i:]]
-            types[kind] = {"round": round_i, "f1": f1, "lost": _lost(f1[0], f1[-1])}
+            lost = _lost(f1[0], f1[-1]) if len(f1) > 1 else None
+            types[kind] = {"round": round_i, "f1": f1, "lost": lost}
     rounds = []
     for before, after in pairwise(results):
         new = [after["f1"][kind] for kind in after["types"]]
