@@ -8,7 +8,7 @@ from retainer.checkpoint import fingerprint, load_checkpoint, tags_of
 from retainer.corpus import blank_pipeline
 from retainer.errors import UserError
 from retainer.locate import is_pipeline, locate
-from retainer.report import load_teacher
+from retainer.pipelines import load_teacher
 
 
 @pytest.fixture(scope="module")

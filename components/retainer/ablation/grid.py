@@ -5,7 +5,6 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import torch
-from spacy import registry
 from spacy.language import Language
 from spacy.tokens import Doc
 
@@ -16,7 +15,7 @@ from ..report import Counts
 from .corpora import Corpora, OldCorpora, entity_types, read_old, read_task, write_train
 from .plan import Run
 from .scores import Scores, arrays, count_each, figures
-from .settings import configure_plan
+from .settings import configure_plan, resolve_decoder
 from .store import Result, Store
 from .training import threads_of_each, train_all
 
@@ -93,12 +92,8 @@ def make_bench(store: Store, runs: Sequence[Run]) -> Bench:
     old = read_old(plan.old, store.data)
     write_corpora(store, runs, tasks, old)
     config = configure_plan(plan)
-    decoder = config["components"]["transformer_ner"]["decoder"]
-    teacher = load_teacher(
-        store.teacher,
-        config["paths"].get("revision"),
-        registry.resolve({"decoder": decoder})["decoder"],
-    )
+    revision = config["paths"].get("revision")
+    teacher = load_teacher(store.teacher, revision, resolve_decoder(config))
     scored = count_files(teacher, old.scored)
     before = {
         name: Scores(scored, count_files(teacher, task.test))

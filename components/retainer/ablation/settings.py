@@ -5,9 +5,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from spacy import registry
 from spacy.util import load_config
 from thinc.api import Config, ConfigValidationError
 
+from ..decoding import Decoder
 from ..errors import UserError
 from .plan import Plan, Run, Settings
 
@@ -81,6 +83,12 @@ def put(config: Config, key: str, value: Any, where: str) -> None:
         if i < len(above):
             section = section[name]
     section[last] = value
+
+
+def resolve_decoder(config: Config) -> Decoder:
+    """How the pipelines that are trained by it decode, and so their teacher is to."""
+    decoder = config["components"]["transformer_ner"]["decoder"]
+    return registry.resolve({"decoder": decoder})["decoder"]
 
 
 def fill_in(config: Config, data: Path) -> Config:

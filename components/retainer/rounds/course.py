@@ -11,9 +11,10 @@ from typing import Any
 import srsly
 from thinc.api import Config
 
-from ..ablation.settings import put, read_config
+from ..ablation.settings import put, read_config, resolve_decoder
 from ..ablation.store import content_hash
 from ..checkpoint import load_config, tags_of
+from ..decoding import Decoder
 from ..errors import UserError
 from ..files import write_text
 from ..labels import check_unique, entity_types
@@ -88,6 +89,11 @@ class Course:
     def revision(self) -> str | None:
         """Of a base on the hub."""
         return self._config["paths"].get("revision")
+
+    @property
+    def decoder(self) -> Decoder:
+        """The base's, as the rounds'."""
+        return resolve_decoder(self._config)
 
     def folder(self, one: Round) -> Path:
         return self.output / one.name

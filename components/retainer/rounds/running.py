@@ -12,7 +12,8 @@ from ..ablation.store import N_LOG_LINES
 from ..ablation.training import LOG, PIPELINES, train_all
 from ..errors import UserError
 from ..folders import replacing_folder
-from ..report import Track, count, load_student, load_teacher, points, predict
+from ..pipelines import Track, load_student, load_teacher, predict
+from ..report import count, points
 from .corpora import read_files, write_corpora
 from .course import PIPELINE, Course, Result, Round
 
@@ -64,7 +65,7 @@ def score(
     nlp: Language = (
         load_student(course.pipeline(one))
         if one.number
-        else load_teacher(course.base, course.revision)
+        else load_teacher(course.base, course.revision, course.decoder)
     )
     counts = {
         part: count(predict(nlp, docs, track), docs) for part, docs in domains.items()
