@@ -3,10 +3,9 @@
 from typing import Any
 
 from .inspection.entries import printable
-from .inspection.tables import Table, format_table, show
+from .inspection.tables import Table, escape, format_table, show
 from .labels import OUTSIDE
 from .report_sections import sections, summary
-
 
 def to_table(table: Table) -> str:
     shown = [[show(cell) for cell in row] for row in table.rows]
@@ -23,11 +22,11 @@ def to_markdown(report: dict[str, Any]) -> str:
     parts = ["# Learnt and forgotten", summary_table(report)]
     for section in sections(report):
         parts.append(f"## {section.title}")
-        parts += [section.lead] if section.lead else []
+        parts += [escape(section.lead)] if section.lead else []
         if section.key == "examples":
             parts.append(to_table(examples_table(report["examples"])))
         for table in section.tables:
-            parts += [f"{table.caption}:", to_table(table)]
+            parts += [f"{escape(table.caption)}:", to_table(table)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from .findings import percent
 
 Cell = str | int | float | dict[str, str] | None
+# What ends a cell; what would be HTML, a link, or a picture from elsewhere.
+ESCAPES = {"|": "\\|", "<": "&lt;", "](": "]&#40;"}
 NUMBER = re.compile(r"[\d.,<%-]+")
 
 
@@ -45,6 +47,12 @@ def make_section(
     return Section(key, title, lead, [table for table in made if table.rows])
 
 
+def escape(text: str) -> str:
+    for characters, escaped in ESCAPES.items():
+        text = text.replace(characters, escaped)
+    return text
+
+
 def format_table(
     header: Sequence[Any], rows: Iterable[Sequence[Any]], aligns: str
 ) -> str:
@@ -52,8 +60,7 @@ def format_table(
 
     def line(cells: Iterable[Any]) -> str:
         texts = ("-" if cell is None else str(cell) for cell in cells)
-        escaped = (x.replace("|", "\\|").replace("<", "&lt;") for x in texts)
-        return "| " + " | ".join(escaped) + " |"
+        return "| " + " | ".join(map(escape, texts)) + " |"
 
     rule = ["---:" if align == "r" else "---" for align in aligns]
     return "\n".join([line(header), line(rule), *map(line, rows)])
