@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from .batches import Batch, run_batch
 from .errors import UserError
 from .labels import OUTSIDE
 from .pieces import NO_PIECE, encode, group_by_length, special_pieces
+from .memory import explaining_memory
 from .shim import CheckpointShim
 
 Rows = list[Floats2d]
@@ -156,7 +157,8 @@ def fit_rows(
     shim = model.shims[0]
     head, budget = checkpoint.get_head(shim.module), model.attrs["max_batch_pieces"]
     features, targets = [], []
-    with checkpoint.without_head(shim.module):
+    memory = _explaining_memory(model, budget, is_train=False)
+    with memory, checkpoint.without_head(shim.module):
         for group in minibatch(zip(docs, gold, strict=True), DOCS_AT_ONCE):
             batch = Batch.join(list(_encode(model, [doc for doc, _ in group])))
             ids = np.concatenate([doc_ids for _, doc_ids in group])
@@ -205,6 +207,25 @@ def forward(
     one may go on over it.
     """
     with_features = is_train and model.attrs["with_features"]
+def _explaining_memory(
+    model: Network, n_pieces: int, *, is_train: bool
+) -> AbstractContextManager[None]:
+    """n_pieces: of all docs that are given to the model."""
+    budget, window = model.attrs["max_batch_pieces"], model.attrs["window"]
+    if is_train and n_pieces > budget:
+        return explaining_memory(
+            f"to train on a text of {n_pieces:,} wordpieces",
+            f"All of a text is held at once: cut it into several of up to {budget:,} "
+            "wordpieces (max_batch_pieces).",
+        )
+    return explaining_memory(
+        f"to read {min(n_pieces, budget):,} wordpieces at once",
+        f"Set max_batch_pieces, now {budget:,}, to less than that, or lower "
+        "training.batcher.size; if it is one text alone, lower the model's window, now "
+        f"{window:,}.",
+    )
+
+
     return _forward(model, docs, is_train=is_train, with_features=with_features)
 
 
@@ -221,7 +242,11 @@ def _forward(
     shim, tags = model.shims[0], get_tags(model)
     batch = Batch.join(list(_encode(model, docs)))
     how = {"is_train": is_train, "with_features": with_features}
-    with shim.autocast() if is_train else nullcontext():
+    n_pieces = sum(map(len, batch.ids))
+    with (
+        _explaining_memory(model, n_pieces, is_train=is_train),
+        shim.autocast() if is_train else nullcontext(),
+    ):
         parts = list(run_batch(shim, batch, model.attrs["max_batch_pieces"], **how))
     width = parts[0][1].shape[1] if parts else len(tags)
     rows = np.full((len(batch.window), width), -np.inf, dtype=np.float32)
@@ -236,10 +261,9 @@ def _forward(
                 f"{sum(map(len, d_rows))} came."
             )
         d_all = np.concatenate(d_rows).astype(np.float32)
-        torch.autograd.backward(
-            [values for _, values in parts],
-            [torch.from_numpy(d_all[tokens]).to(shim.device) for tokens, _ in parts],
-        )
+        with _explaining_memory(model, n_pieces, is_train=True):
+            d_parts = [torch.from_numpy(d_all[i]).to(shim.device) for i, _ in parts]
+            torch.autograd.backward([values for _, values in parts], d_parts)
         return []
 
     return np.split(rows, batch.ends[:-1]), backprop

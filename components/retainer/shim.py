@@ -20,9 +20,14 @@ from .errors import UserError
 from .exported import load_exported
 from .freezing import freeze
 from .half import copy_in_half, state_of
+from .memory import explaining_memory
 from .pieces import pad
 from .trunk import Trunk
 
+TRAINED = (
+    "Each trained weight needs four times its size: raise `freeze` of the model, or "
+    "take a smaller checkpoint."
+)
 LOADERS = {"torch": checkpoint.load_checkpoint, "onnxruntime": load_exported}
 
 
@@ -234,7 +239,8 @@ class CheckpointShim(PyTorchShim):
             group["betas"] = (rates.b1, rates.b2)
             group["eps"] = optimizer.eps
             group["weight_decay"] = optimizer.L2 if group["decays"] else 0.0
-        self._optimizer.step()
+        with explaining_memory("to train these weights", TRAINED):
+            self._optimizer.step()
         self._optimizer.zero_grad()
 
     def __deepcopy__(self, memo: dict) -> "CheckpointShim":
