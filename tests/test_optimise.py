@@ -24,6 +24,7 @@ from retainer.errors import UserError
 from retainer.interpolation import get_module, weights_of
 from retainer.optimise import Options, optimise
 from retainer.smoothing import rounding_error, smooth
+from retainer.stored import write_checksums
 from retainer.trimming import kept_pieces, trim_tokenizer, used_pieces
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "optimise.py"
@@ -243,7 +244,11 @@ def test_onnx_backend_needs_its_file(checkpoint) -> None:
 def test_broken_onnx_file(pipeline, tmp_path) -> None:
     need_onnx()
     make(pipeline, tmp_path / "out", onnx=True)
-    (tmp_path / "out/transformer_ner/checkpoint/model.onnx").write_bytes(b"half a file")
+    folder = tmp_path / "out/transformer_ner/checkpoint"
+    (folder / "model.onnx").write_bytes(b"half a file")
+    with pytest.raises(UserError, match="model.onnx' was expected as it was saved"):
+        spacy.load(tmp_path / "out")
+    write_checksums(folder)
     with pytest.raises(UserError, match="ONNX Runtime reads, but it does not"):
         spacy.load(tmp_path / "out")
 

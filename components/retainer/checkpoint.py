@@ -17,6 +17,7 @@ from .errors import UserError
 from .labels import check_tags
 from .locate import locate
 from .probe import fit_rows
+from .stored import check_files, is_pickled, pickled, pin, write_checksums
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -65,6 +66,11 @@ def load_checkpoint(
 
     name, where = locate(name)
     config = load_config(name, revision)
+    if Path(name).is_dir():
+        check_files(Path(name))
+    else:
+        # One commit for all files, even if a newer one comes meanwhile.
+        revision = pin(name, revision, config)
     try:
         module, info = AutoModelForTokenClassification.from_pretrained(
             name,
@@ -72,6 +78,7 @@ def load_checkpoint(
             output_loading_info=True,
             revision=revision,
             trust_remote_code=False,
+            use_safetensors=True,
             **where,
         )
     except UNREADABLE as error:
@@ -133,6 +140,8 @@ def _unreadable(name: str, error: Exception) -> UserError:
             f"holds {ONNX_FILE}, made by scripts/optimise.py. Give the checkpoint of "
             "the pipeline that it was made from, or set `backend = onnxruntime`."
         )
+    if is_pickled(name, error):
+        return pickled(name)
     return UserError(
         f"A HuggingFace checkpoint was expected at '{name}', but it cannot be read: "
         f"{str(error).splitlines()[0]}. Give a folder, or a hub id and a network."
@@ -245,6 +254,11 @@ def _put_head(module: "PreTrainedModel", head: nn.Linear, tags: Sequence[str]) -
 def save_checkpoint(
     module: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", path: Path
 ) -> None:
-    """Write a HuggingFace folder: config.json, model.safetensors, tokenizer files."""
+    """Write a HuggingFace folder: config.json, model.safetensors, tokenizer files; and
+    their checksums.
+
+    path: a folder that is not there yet, or is empty.
+    """
     module.save_pretrained(path, safe_serialization=True)
     tokenizer.save_pretrained(path)
+    write_checksums(Path(path))

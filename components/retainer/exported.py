@@ -9,6 +9,7 @@ import torch
 from .checkpoint import ONNX_FILE, load_config, load_tokenizer
 from .errors import UserError
 from .locate import locate
+from .stored import check_files
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
@@ -95,6 +96,7 @@ def load_exported(
             f"`backend = onnxruntime`, but '{name}' has none. Train with "
             "`backend = torch`, then make the file by scripts/optimise.py."
         )
+    check_files(Path(name))
     config = load_config(name, None)
     return (
         ExportedNetwork(config, file.read_bytes()),

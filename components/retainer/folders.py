@@ -29,6 +29,16 @@ def check_output(output: Path, inputs: Iterable[Path]) -> None:
         )
 
 
+class NotWritten(UserError):
+    def __init__(self, output: Path, reason: str):
+        self.reason = reason
+        super().__init__(
+            f"A folder that can be written was expected at '{output}', but it cannot: "
+            f"{reason}. Correct the path, its permissions or the space on the disk. "
+            "What was there is as it was."
+        )
+
+
 @contextmanager
 def replacing_folder(output: Path) -> Iterator[Path]:
     """A folder to write to, which becomes `output` if nothing fails, and else nothing.
@@ -43,9 +53,8 @@ def replacing_folder(output: Path) -> Iterator[Path]:
             if output.exists():
                 output.rename(Path(aside) / "old")
             made.rename(output)
+    except NotWritten as error:  # a folder within this one
+        raise NotWritten(output, error.reason) from error
     except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"A folder that can be written was expected at '{output}', but it cannot: "
-            f"{getattr(error, 'strerror', None) or error}. Correct the path, its "
-            "permissions or the space on the disk."
-        ) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise NotWritten(output, reason) from error

@@ -7,6 +7,7 @@ from .inspection.tables import Table, escape, format_table, show
 from .labels import OUTSIDE
 from .report_sections import sections, summary
 
+
 def to_table(table: Table) -> str:
     shown = [[show(cell) for cell in row] for row in table.rows]
     return format_table(table.header, shown, table.aligns)

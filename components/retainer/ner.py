@@ -251,7 +251,7 @@ class TransformerNER(TrainablePipe):
     def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
         """Write cfg and `checkpoint`, a folder that HuggingFace opens as it is."""
         serialize = {
-            "cfg": lambda p: srsly.write_json(p, self.cfg),
+            "cfg": lambda p: srsly.write_json(p, self.cfg | {"has_checksums": True}),
             "vocab": lambda p: self.vocab.to_disk(p, exclude=exclude),
             "checkpoint": lambda p: self.model.attrs["save"](self.model, p),
         }
@@ -263,7 +263,9 @@ class TransformerNER(TrainablePipe):
         deserialize = {
             "cfg": lambda p: self.cfg.update(srsly.read_json(p)),
             "vocab": lambda p: self.vocab.from_disk(p, exclude=exclude),
-            "checkpoint": lambda p: self.model.attrs["load"](self.model, p),
+            "checkpoint": lambda p: self.model.attrs["load"](
+                self.model, p, has_checksums=self.cfg.pop("has_checksums", False)
+            ),
         }
         util.from_disk(path, deserialize, exclude)
         return self

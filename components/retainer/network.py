@@ -17,10 +17,12 @@ from thinc.types import Floats2d, Ints1d
 from . import checkpoint
 from .batches import Batch, run_batch
 from .errors import UserError
+from .folders import replacing_folder
 from .labels import OUTSIDE
-from .pieces import NO_PIECE, encode, group_by_length, special_pieces
 from .memory import explaining_memory
+from .pieces import NO_PIECE, encode, group_by_length, special_pieces
 from .shim import CheckpointShim
+from .stored import require_checksums
 
 Rows = list[Floats2d]
 Network = Model[list[Doc], Rows]
@@ -106,14 +108,21 @@ def init(
     _put(model, module, tokenizer)
 
 
-def load(model: Network, path: Path) -> None:
-    """Read the folder that `save` wrote."""
+def load(model: Network, path: Path, *, has_checksums: bool = False) -> None:
+    """Read the folder that `save` wrote.
+
+    has_checksums: whether `save` wrote them, as it did not always.
+    """
+    if has_checksums:
+        require_checksums(path)
     _put(model, *model.shims[0].load(str(path)))
 
 
 def save(model: Network, path: Path) -> None:
+    """Write the whole folder in the place of what is there, or leave that as it was."""
     shim = model.shims[0]
-    checkpoint.save_checkpoint(shim.module, shim.tokenizer, path)
+    with replacing_folder(path) as made:
+        checkpoint.save_checkpoint(shim.module, shim.tokenizer, made)
 
 
 def _put(model: Network, module: Any, tokenizer: Any) -> None:
@@ -198,15 +207,6 @@ def _encode(model: Network, docs: Sequence[Doc]):
     )
 
 
-def forward(
-    model: Network, docs: list[Doc], is_train: bool
-) -> tuple[Rows, Callable[[Rows], list]]:
-    """Windows of all docs, longest first, within a budget; one row per token.
-
-    A token without pieces gets -inf for every tag but O: alone it is no entity, though
-    one may go on over it.
-    """
-    with_features = is_train and model.attrs["with_features"]
 def _explaining_memory(
     model: Network, n_pieces: int, *, is_train: bool
 ) -> AbstractContextManager[None]:
@@ -226,6 +226,15 @@ def _explaining_memory(
     )
 
 
+def forward(
+    model: Network, docs: list[Doc], is_train: bool
+) -> tuple[Rows, Callable[[Rows], list]]:
+    """Windows of all docs, longest first, within a budget; one row per token.
+
+    A token without pieces gets -inf for every tag but O: alone it is no entity, though
+    one may go on over it.
+    """
+    with_features = is_train and model.attrs["with_features"]
     return _forward(model, docs, is_train=is_train, with_features=with_features)
 
 
