@@ -84,9 +84,10 @@ def folder(tmp_path_factory) -> Path:
     return path
 
 
-def train(folder: Path, *overrides: str):
-    """`spacy train` in this process."""
-    args = [
+def arguments(folder: Path) -> list[str]:
+    """Of `spacy`: a short training."""
+    return [
+        *("train", str(ROOT / "configs" / "mini.cfg")),
         *("--output", str(folder / "out")),
         *("--paths.train", str(folder / "train.spacy")),
         *("--paths.dev", str(folder / "train.spacy")),
@@ -94,8 +95,11 @@ def train(folder: Path, *overrides: str):
         *("--system.device", "cpu"),
         *("--training.max_epochs", "1"),
     ]
-    config = str(ROOT / "configs" / "mini.cfg")
-    return CliRunner().invoke(app, ["train", config, *args, *overrides])
+
+
+def train(folder: Path, *overrides: str):
+    """`spacy train` in this process."""
+    return CliRunner().invoke(app, [*arguments(folder), *overrides])
 
 
 @pytest.mark.parametrize("name", BAD_FILES)

@@ -22,7 +22,7 @@ PROJECT = srsly.read_yaml(ROOT / "project.yml")
 STEPS = {step["name"]: step for step in PROJECT["commands"]}
 # what spaCy's own commands load of the package, by entry point
 PIPELINE = ["factory", "network", "tokenizer", "scoring"]
-PIPELINE += ["losses", "background", "decoding", "teacher", "replay", "config"]
+PIPELINE += ["losses", "background", "decoding", "teacher", "replay", "config", "guard"]
 RUN_PIPELINES = {
     f"scripts/{name}.py"
     for name in ("report", "inspect_corpus", "ablate", "optimise", "rounds")

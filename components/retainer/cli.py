@@ -26,9 +26,13 @@ def run(*mains: Callable[..., None]) -> None:
     try:
         app()
     except UserError as error:
-        reason, *lines = (error.desc or "").split("\n")  # a list stays one of lines
-        message = Printer(no_print=True).fail(error.title, reason)
-        print(message, *lines, sep="\n", file=sys.stderr)
+        show(error)
         sys.exit(1)
     finally:
         logger.removeHandler(handler)
+
+
+def show(error: UserError) -> None:
+    reason, *lines = (error.desc or "").split("\n")  # a list stays one of lines
+    message = Printer(no_print=True).fail(error.title, reason)
+    print(message, *lines, sep="\n", file=sys.stderr)
