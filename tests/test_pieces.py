@@ -17,6 +17,7 @@ from retainer.pieces import (
     encode,
     first_piece_of_words,
     group_by_length,
+    pick_first,
     place,
     special_pieces,
 )
@@ -147,6 +148,59 @@ def test_first_piece_of_words(
     word_ids: list[int], words: list[int], n: int, expected: list[int]
 ) -> None:
     ours = first_piece_of_words(word_ids, np.array(words, dtype=int), n)
+    assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "pieces", "ends", "expected"),
+    [
+        ([], [], [], []),
+        ([0, 0], [], [4], []),
+        ([1, 2, 1], [1, 2, 3, 3], [5], [1, 2, 3]),
+        ([1, 0, 3], [1, 3, 5, 6], [4, 4], [1, 5]),
+        ([2], [1, 9], [5, 3], [1]),  # both at one piece from an edge: the earlier
+        ([2], [3, 8], [5, 8], [3]),
+        ([2], [3, 10], [5, 8], [10]),
+    ],
+)
+def test_pick_first(
+    lengths: list[int], pieces: list[int], ends: list[int], expected: list[int]
+) -> None:
+    """Windows are padded to 4 or 8 pieces."""
+    width = 4 if max(ends, default=0) <= 4 else 8
+    ours = pick_first(
+        np.array(lengths, dtype=int), np.array(pieces, dtype=int), width, np.array(ends)
+    )
+    assert_array_equal(ours, expected)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_pick_first_is_farthest_from_an_edge(data) -> None:
+    """Of the first piece that a word has in each window."""
+    ends = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=3))
+    width = max(ends)
+    there = [w * width + i for w, end in enumerate(ends) for i in range(end)]
+    words = data.draw(
+        st.lists(st.lists(st.sampled_from(there), unique=True).map(sorted))
+    )
+    expected = []
+    for word in filter(None, words):
+        firsts = [
+            min(piece for piece in word if piece // width == w)
+            for w in sorted({piece // width for piece in word})
+        ]
+        expected.append(
+            max(
+                firsts,
+                key=lambda piece: min(
+                    piece % width, ends[piece // width] - 1 - piece % width
+                ),
+            )
+        )
+    lengths = np.array([len(word) for word in words], dtype=int)
+    pieces = np.array([piece for word in words for piece in word], dtype=int)
+    ours = pick_first(lengths, pieces, width, np.array(ends))
     assert_array_equal(ours, expected)
 
 

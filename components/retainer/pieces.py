@@ -84,6 +84,25 @@ def first_piece_of_words(word_ids: Sequence[int], words: Ints1d, n: int) -> Ints
     return first_pieces
 
 
+def pick_first(lengths: Ints1d, pieces: Ints1d, width: int, ends: Ints1d) -> Ints1d:
+    """The first piece of each word, in the window where it is farthest from an edge.
+
+    lengths: (n_tokens,) how many pieces a word has, in all windows; 0 for none.
+    pieces: (lengths.sum(),) their places among those of all windows, (n, width), word
+        by word and ascending for each. ends: (n,) where a window's padding begins.
+    RETURNS: a place for each word that has pieces.
+    Example: lengths=[1, 0, 3], pieces=[1, 3, 5, 6], width=4, ends=[4, 4] -> [1, 5]
+    """
+    token_i = np.repeat(np.arange(len(lengths)), lengths)
+    window_i, position = np.divmod(pieces, width)
+    is_first = np.ones(len(pieces), dtype=bool)
+    is_first[1:] = (np.diff(token_i) != 0) | (np.diff(window_i) != 0)
+    from_edge = np.minimum(position, ends[window_i] - 1 - position)
+    order = np.lexsort((-from_edge, ~is_first, token_i))  # stable: the earlier window
+    _, best = np.unique(token_i[order], return_index=True)
+    return pieces[order[best]]
+
+
 def encode(
     tokenizer: "PreTrainedTokenizerFast",
     docs: Sequence[Sequence[str]],
