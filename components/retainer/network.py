@@ -90,6 +90,7 @@ def build_token_classifier(
             "with_features": False,  # in training: features stand behind the logits
             "predict_features": predict_features,
             "plan_batch": plan_batch,
+            "can_replay": True,  # texts beside those of the batch
             "save": save,
             "load": load,
         },
@@ -264,15 +265,20 @@ def _forward(
         rows[tokens] = values.detach().cpu().numpy()
 
     def backprop(d_rows: Rows) -> list:
-        if sum(map(len, d_rows)) != len(rows):
-            raise ValueError(
-                f"One gradient row for each of {len(rows)} tokens was expected, but "
-                f"{sum(map(len, d_rows))} came."
-            )
-        d_all = np.concatenate(d_rows).astype(np.float32)
+        d_all = join_gradients(d_rows, len(rows))
         with _explaining_memory(model, n_pieces, is_train=True):
             d_parts = [torch.from_numpy(d_all[i]).to(shim.device) for i, _ in parts]
             torch.autograd.backward([values for _, values in parts], d_parts)
         return []
 
     return np.split(rows, batch.ends[:-1]), backprop
+
+
+def join_gradients(d_rows: Rows, n_tokens: int) -> Floats2d:
+    """Those of all docs, (n_tokens, D) float32."""
+    if sum(map(len, d_rows)) != n_tokens:
+        raise ValueError(
+            f"One gradient row for each of {n_tokens} tokens was expected, but "
+            f"{sum(map(len, d_rows))} came."
+        )
+    return np.concatenate(d_rows).astype(np.float32)

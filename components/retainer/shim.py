@@ -1,12 +1,12 @@
 """The torch side of a Thinc model: device, precision, optimizer step, bytes."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from copy import copy, deepcopy
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import srsly
 import torch
@@ -27,6 +27,11 @@ from .trunk import Trunk
 TRAINED = (
     "Each trained weight needs four times its size: raise `freeze` of the model, or "
     "take a smaller checkpoint."
+)
+Loaded = TypeVar("Loaded")
+NOT_LOADED = (
+    "The checkpoint was expected to be loaded, but it is not: call nlp.initialize() "
+    "first, or load a saved pipeline."
 )
 LOADERS = {"torch": checkpoint.load_checkpoint, "onnxruntime": load_exported}
 
@@ -116,10 +121,7 @@ class CheckpointShim(PyTorchShim):
 
     def _require_loaded(self) -> None:
         if not self.is_loaded:
-            raise ValueError(
-                "The checkpoint was expected to be loaded, but it is not: call "
-                "nlp.initialize() first, or load a saved pipeline."
-            )
+            raise ValueError(NOT_LOADED)
 
     @property
     def reads_singly(self) -> bool:
@@ -261,14 +263,25 @@ class CheckpointShim(PyTorchShim):
 
     def to_bytes(self) -> bytes:
         """The files of the checkpoint by name."""
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint.save_checkpoint(self.module, self.tokenizer, Path(folder))
-            files = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
-        return srsly.msgpack_dumps(files)
+        parts = self.module, self.tokenizer
+        return pack(lambda path: checkpoint.save_checkpoint(*parts, path))
 
     def from_bytes(self, bytes_data: bytes) -> "CheckpointShim":
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in srsly.msgpack_loads(bytes_data).items():
-                (Path(folder) / Path(name).name).write_bytes(content)
-            self.put(*self.load(folder))
+        self.put(*unpack(bytes_data, lambda path: self.load(str(path))))
         return self
+
+
+def pack(save: Callable[[Path], None]) -> bytes:
+    """The files, by name, that are saved to a folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder))
+        files = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+    return srsly.msgpack_dumps(files)
+
+
+def unpack(bytes_data: bytes, load: Callable[[Path], Loaded]) -> Loaded:
+    """RETURNS: what is loaded of the folder that was packed."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in srsly.msgpack_loads(bytes_data).items():
+            (Path(folder) / Path(name).name).write_bytes(content)
+        return load(Path(folder))
