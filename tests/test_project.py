@@ -21,7 +21,7 @@ PACKAGE = Path("components/retainer")
 PROJECT = srsly.read_yaml(ROOT / "project.yml")
 STEPS = {step["name"]: step for step in PROJECT["commands"]}
 # what spaCy's own commands load of the package, by entry point
-PIPELINE = ["factory", "network", "tokenizer", "scoring"]
+PIPELINE = ["factory", "network", "listener", "tokenizer", "scoring"]
 PIPELINE += ["losses", "background", "decoding", "teacher", "replay", "config", "guard"]
 RUN_PIPELINES = {
     f"scripts/{name}.py"
@@ -152,7 +152,7 @@ def keyed_lines(path: Path) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("config", ["mini.cfg", "xlmr.cfg"])
+@pytest.mark.parametrize("config", ["mini.cfg", "xlmr.cfg", "shared.cfg"])
 def test_config_is_complete(config, tmp_path):
     """Nothing is left to fill in: no setting has a hidden default."""
     path = ROOT / "configs" / config

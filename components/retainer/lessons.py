@@ -38,7 +38,17 @@ UNUSED_REPLAY = (
 )
 NO_REPLAY = (
     "There are no texts to replay: what the checkpoint knows of other domains and "
-    "languages is not rehearsed. Give some, without labels: --paths.replay FILE"
+    "languages is not rehearsed."
+)
+ADVICE = {
+    True: "Give some, without labels: --paths.replay FILE",
+    False: "retainer.TokenClassifier.v1 could be given some.",
+}
+NO_OTHER_TEXTS = (
+    "The texts of the corpus alone were expected, for the shared transformer reads no "
+    "others, but there are some to replay or to rehearse. Leave out "
+    "[initialize.components.transformer_ner.replay] and nlp.rehearse(), or set the "
+    "model to retainer.TokenClassifier.v1."
 )
 
 
@@ -64,11 +74,17 @@ class Lessons:
             )
 
     def begin(
-        self, docs: Sequence[Doc], gold: Sequence[Ints1d], tags: Sequence[str]
+        self,
+        docs: Sequence[Doc],
+        gold: Sequence[Ints1d],
+        tags: Sequence[str],
+        *,
+        can_replay: bool = True,
     ) -> None:
         """Ask the teacher about all texts, with a progress bar, and find the regime.
 
         gold: (T,) tag ids per doc, of `tags`, the student's.
+        can_replay: whether the student could be taught other texts than the corpus.
         """
         replayed = [] if self.replay is None else self.replay.docs
         held_out = [] if self.replay is None else self.replay.held_out_docs
@@ -80,7 +96,7 @@ class Lessons:
         # spaCy shows its log of this level to nobody who does not ask
         msg.info(f"Old types in the corpus: {self.regime.describe()}")
         if self._loss.annotated is not None and self.replay is None:
-            logger.warning(NO_REPLAY)
+            logger.warning("%s %s", NO_REPLAY, ADVICE[can_replay])
 
     @property
     def has_features(self) -> bool:

@@ -20,7 +20,7 @@ from .errors import UserError
 from .gold import check_examples, gold_ids
 from .labels import check_unique, entity_types, extend_tags, legal_transitions
 from .learning import ask, learn, read_gold
-from .lessons import NO_TEACHER, UNUSED_REPLAY, Lessons
+from .lessons import NO_OTHER_TEXTS, NO_TEACHER, UNUSED_REPLAY, Lessons
 from .losses import Loss, Sizes, loss_of_docs
 from .network import Network
 from .rehearsal import lessons_to_rehearse, loss_to_rehearse
@@ -127,6 +127,8 @@ class TransformerNER(TrainablePipe):
         if teacher is not None:
             check_teacher(teacher.tags, self.tags)
             if replay is not None:
+                if not self.model.attrs["can_replay"]:
+                    raise UserError(NO_OTHER_TEXTS)
                 replay.read(nlp)
             self.lessons = Lessons(teacher, replay, self.decoder, self.loss)
         elif seen:
@@ -197,6 +199,8 @@ class TransformerNER(TrainablePipe):
         losses.setdefault(self.name, 0.0)
         examples = list(examples)
         validate_examples(examples, "TransformerNER.rehearse")
+        if not self.model.attrs["can_replay"]:
+            raise UserError(NO_OTHER_TEXTS)
         loss, before = loss_to_rehearse(self.loss), self._rehearsal_model
         lessons = lessons_to_rehearse(before, self.lessons, self.decoder, loss)
         docs = [eg.predicted for eg in examples]
@@ -232,7 +236,8 @@ class TransformerNER(TrainablePipe):
         docs = [eg.predicted for eg in examples]
         gold = [gold_ids(eg, columns) for eg in examples]
         if self.lessons is not None:
-            self.lessons.begin(docs, gold, self.tags)
+            can_replay = self.model.attrs["can_replay"]
+            self.lessons.begin(docs, gold, self.tags, can_replay=can_replay)
             self.model.attrs["with_features"] = self.lessons.has_features
         fit_rows = self.model.attrs["fit_rows"]
         if fit_rows is not None and self._n_old < len(self.tags):

@@ -21,6 +21,11 @@ COMPONENT = "transformer_ner"
 logger = logging.getLogger(__name__)  # its words of progress are shown by scripts
 TEXTS_AT_ONCE = 256
 REQUIREMENT = "onnxruntime>=1.20"
+SHARED = (
+    "A pipeline of its own encoder was expected, but this one's component "
+    "transformer_ner listens to a shared one. Optimise a pipeline that was trained "
+    "with retainer.TokenClassifier.v1."
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,9 @@ class Options:
 
 def optimise(nlp: Language, options: Options) -> None:
     """Trim, then export. The scores in meta.json, which are of what it was, go."""
-    shim: CheckpointShim = nlp.get_pipe(COMPONENT).model.shims[0]
+    shim = nlp.get_pipe(COMPONENT).model.shims[0]
+    if not isinstance(shim, CheckpointShim):
+        raise UserError(SHARED)
     if not isinstance(shim.module, nn.Module):
         raise UserError(UNTRAINABLE)
     if options.trim:
