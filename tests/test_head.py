@@ -11,6 +11,7 @@ from retainer import head
 from retainer.checkpoint import extend_head, load_checkpoint, tags_of
 from retainer.errors import UserError
 from retainer.head import HEAD_FILE, HeadShim, load_head, save_head, take_head
+from retainer.stored import CHECKSUMS
 
 MORE = [*TAGS, "B-PHONE", "I-PHONE"]
 
@@ -80,7 +81,8 @@ def test_round_trip(shim, tmp_path, way):
     extend_head(shim.module, MORE, "random")
     if way == "disk":
         save_head(shim.module, tmp_path)
-        assert {p.name for p in tmp_path.iterdir()} == {"config.json", HEAD_FILE}
+        files = {p.name for p in tmp_path.iterdir()}
+        assert files == {"config.json", HEAD_FILE, CHECKSUMS}
         again = load_head(tmp_path)
     else:
         again = HeadShim(head_rate=1.0).from_bytes(shim.to_bytes()).module
@@ -102,9 +104,19 @@ def test_use_before_loading():
         shim.to_bytes()
 
 
+def test_file_that_is_another(shim, tmp_path):
+    save_head(shim.module, tmp_path)
+    file = tmp_path / HEAD_FILE
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"head\.safetensors.*its content is another"):
+        load_head(tmp_path)
+
+
 @pytest.mark.parametrize("fault", ["missing", "cut", "strange"])
 def test_file_that_cannot_be_read(shim, tmp_path, fault):
+    """Of a folder without checksums."""
     save_head(shim.module, tmp_path)
+    (tmp_path / CHECKSUMS).unlink()
     file = tmp_path / HEAD_FILE
     if fault == "missing":
         file.unlink()
@@ -118,6 +130,7 @@ def test_file_that_cannot_be_read(shim, tmp_path, fault):
 
 def test_rows_of_another_number(shim, tmp_path):
     save_head(shim.module, tmp_path)
+    (tmp_path / CHECKSUMS).unlink()
     weights = {
         name: x[:5].clone() for name, x in load_file(tmp_path / HEAD_FILE).items()
     }

@@ -253,7 +253,8 @@ def test_learns_new_and_old_types(trained):
 
 def test_head_alone_is_saved(trained):
     folder = trained / "transformer_ner" / "checkpoint"
-    assert {p.name for p in folder.iterdir()} == {"config.json", "head.safetensors"}
+    files = {"config.json", "head.safetensors", "checksums.json"}
+    assert {p.name for p in folder.iterdir()} == files
 
 
 def test_bytes_round_trip(trained):
@@ -464,8 +465,9 @@ def test_config_trains_two_components(checkpoint, tmp_path):
         "components.transformer.model.get_spans.stride": 20,
         # nothing is asked of the teacher: the corpus can be learnt by heart
         "components.transformer_ner.loss.annotated": ["PER", "ORG", "LOC"],
-        "training.max_epochs": 60,
-        "training.patience.epochs": 60,
+        "training.max_epochs": 200,
+        "training.eval_frequency.epochs": 100,
+        "training.patience.epochs": 200,
         "training.optimizer.learn_rate.initial_rate": 0.003,
     }
     debug_config(CONFIG, overrides=overrides)

@@ -20,6 +20,7 @@ from torch import nn
 from .checkpoint import UNREADABLE, get_head, load_checkpoint, load_config
 from .errors import UserError
 from .shim import NOT_LOADED, pack, unpack
+from .stored import check_files, write_checksums
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -63,14 +64,16 @@ def _is_whole(module: "PreTrainedModel", head: Head) -> bool:
 
 
 def save_head(head: Head, path: Path) -> None:
-    """Write config.json and HEAD_FILE into a folder."""
+    """Write config.json, HEAD_FILE and their checksums into a folder."""
     head.config.save_pretrained(path)
     save_file(head.classifier.state_dict(), path / HEAD_FILE)
+    write_checksums(path)
 
 
 def load_head(path: Path) -> Head:
     """Read the folder that `save_head` wrote."""
     config = load_config(str(path), None)
+    check_files(path)
     try:
         weights = load_file(path / HEAD_FILE)
         n_tags, width = weights["weight"].shape

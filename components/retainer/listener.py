@@ -18,10 +18,12 @@ from thinc.types import Floats2d, Ints1d, Ragged
 
 from .checkpoint import replace_head, tags_of
 from .errors import UserError
+from .folders import replacing_folder
 from .head import Head, HeadShim, load_head, save_head, take_head
 from .labels import OUTSIDE
 from .network import Network, Rows, extend_tags, get_tags, join_gradients
 from .pieces import pick_first
+from .stored import require_checksums
 
 if TYPE_CHECKING:
     from spacy_transformers.data_classes import TransformerData
@@ -106,13 +108,18 @@ def init(
     _put(model, taken)
 
 
-def load(model: Network, path: Path) -> None:
-    """Read the folder that `save` wrote."""
+def load(model: Network, path: Path, *, has_checksums: bool = False) -> None:
+    """Read the folder that `save` wrote. has_checksums: see `network.load`."""
+    if has_checksums:
+        require_checksums(path)
     _put(model, load_head(path))
 
 
 def save(model: Network, path: Path) -> None:
-    save_head(model.shims[0].module, path)
+    """Write the whole folder in the place of what is there, or leave that as it was."""
+    with replacing_folder(path) as made:
+        made.mkdir()
+        save_head(model.shims[0].module, made)
 
 
 def _put(model: Network, head: Head) -> None:
