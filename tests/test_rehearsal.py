@@ -114,7 +114,7 @@ def test_a_new_type_is_learnt_between(checkpoint):
     ner.add_label("PHONE")
     examples = make_examples(nlp)
     steppers = set()
-    for _ in range(40):
+    for _ in range(100):
         nlp.update(examples, sgd=optimizer)
         steppers.add(id(shim._optimizer))
         nlp.rehearse(texts_of(nlp))
@@ -124,8 +124,11 @@ def test_a_new_type_is_learnt_between(checkpoint):
         doc = nlp(eg.text)
         assert {ent.text for ent in eg.reference.ents} == {e.text for e in doc.ents}
     assert ner.tags[: len(TAGS)] == TAGS
-    best = rows_of(nlp)[:, : len(TAGS)].argmax(axis=1)
-    assert (best == said.argmax(axis=1)).mean() > 0.9
+    tokens = [token.text for text in SENTENCES for token in nlp.make_doc(text)]
+    taught = {token.text for eg in examples for token in eg.reference}
+    old = [text not in taught for text in tokens]
+    best = rows_of(nlp)[old, : len(TAGS)].argmax(axis=1)
+    assert (best == said[old].argmax(axis=1)).mean() > 0.75
 
 
 @pytest.mark.parametrize("first", ["update", "rehearse"])
