@@ -97,7 +97,7 @@ def load(output: Path) -> dict[str, list]:
     for name in FOLDERS:
         try:
             loaded[name] = rows(spacy.load(output / name))
-        except (UserError, OSError, ValueError) as error:
+        except (UserError, OSError, ValueError, EOFError) as error:
             assert str(error)
     return loaded
 
